@@ -1,0 +1,217 @@
+"""The contract between kinds of matter and everything that is done with them.
+
+objects    Domain           load, read, write, observe, score, draw   knows no network
+bridge     Representation   objects -> batch -> objects               knows both
+batches    Generative       batch -> loss, batch -> sample            knows no object
+"""
+
+__all__ = [
+    "Domain",
+    "Generative",
+    "Latent",
+    "Likelihood",
+    "Loss",
+    "Observable",
+    "Representation",
+    "Score",
+    "Splits",
+]
+
+import abc
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmatter.loading.batch import Batch
+
+B = TypeVar("B", bound=Batch)
+X = TypeVar("X")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The terms of an objective for each example of a batch, and their weights (1 if unnamed).
+
+    Likelihood and KL terms are in nats per example; any other term says its unit where it is
+    made. A term that only a batch has is expanded over its examples.
+    """
+
+    terms: dict[str, Float[Tensor, " n"]]
+    weights: dict[str, float]
+
+    @property
+    def total(self) -> Float[Tensor, " n"]:
+        """The objective of each example."""
+        assert self.weights.keys() <= self.terms.keys(), "a weight without its term"
+        parts = [self.weights.get(k, 1.0) * v for k, v in self.terms.items()]
+        return torch.stack(parts).sum(0)
+
+
+class Generative(nn.Module, abc.ABC, Generic[B]):
+    """A distribution over batches that can be fitted and sampled."""
+
+    @abc.abstractmethod
+    def loss(self, batch: B, epoch: float) -> Loss:
+        """Returns the objective after some epochs; validation asks for `inf`, in `eval` mode."""
+
+    @abc.abstractmethod
+    def sample(self, given: B) -> B:
+        """Draws one completion of each row; what `given` knows comes back unchanged."""
+
+    def finish(self, batches: Iterable[B]) -> None:
+        """Fits what has a closed form once the gradients are done, such as a latent prior."""
+
+    def diagnostics(self, batch: B) -> dict[str, float]:
+        """Returns what there is to know of a trained model beside its loss, by name."""
+        return {}
+
+
+@runtime_checkable
+class Latent(Protocol):
+    """The ability behind `encode`, `interpolate` and `optimise`: samples have coordinates."""
+
+    def to_latent(self, batch: Any) -> Tensor: ...
+    def from_latent(self, z: Tensor, given: Any) -> Any: ...
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """The ability behind `score`: a lower bound on log p(x) of each example, in nats.
+
+    With `importance` above 1 it is the tighter bound of that many draws of the latent.
+    """
+
+    def log_likelihood(self, batch: Any, importance: int = 1) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Splits(Generic[X]):
+    """Disjoint sets of objects. A set has a length, and takes a slice or an index of rows.
+
+    Where a published split leaves nothing to validate on, `valid` is `test`, the same object.
+    """
+
+    train: X
+    valid: X
+    test: X
+
+
+@dataclass(frozen=True)
+class Observable(Generic[X]):
+    """A named number of each object; NaN where it is unknown."""
+
+    name: str
+    unit: str
+    of: Callable[[X], Float[Tensor, " n"]]
+    differentiable: bool = False
+    """Whether gradients flow through it to the objects, so that it can be optimised."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number that says how good samples are, and the value that perfect ones would have."""
+
+    value: float
+    best: float
+    unit: str = ""
+    unbiased: bool = False
+    """Whether it estimates a distance so that chance can put it below the best value."""
+
+    @property
+    def gap(self) -> float:
+        """How far it is from the best value."""
+        below = self.unbiased and self.value < self.best
+        return 0.0 if below else abs(self.value - self.best)
+
+
+class Representation(abc.ABC, Generic[X, B]):
+    """How objects are written as tensors. A frozen dataclass of plain values: JSON keeps it."""
+
+    @classmethod
+    @abc.abstractmethod
+    def fit(cls, objects: X, config: Any) -> "Representation[X, B]":
+        """Learns vocabulary, scales and statistics from the training split."""
+
+    @abc.abstractmethod
+    def encode(self, objects: X) -> B:
+        """Writes objects as a batch, each row by itself and without chance."""
+
+    @abc.abstractmethod
+    def decode(self, batch: B) -> X:
+        """Reads any batch as objects. Inverts `encode` up to the symmetries it removes."""
+
+    @abc.abstractmethod
+    def prompt(self, n: int, config: Any) -> B:
+        """Returns `n` rows in which only what `config.sampling` asks for is known."""
+
+    def sizes(self, objects: X) -> Tensor | None:
+        """Returns about how long each row is, if rows differ: streams are batched by it."""
+
+
+class Domain(abc.ABC, Generic[X]):
+    """One kind of matter."""
+
+    observables: ClassVar[tuple[Observable, ...]]
+    representation: type[Representation]
+    formats: ClassVar[tuple[str, ...]]
+    """Suffixes of the files that `write` can make; samples go into the first kind."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @abc.abstractmethod
+    def load(self) -> Splits[X]:
+        """Returns the objects to learn from: a function of `config.data` and nothing else."""
+
+    @abc.abstractmethod
+    def read(self, path: Path) -> X:
+        """Returns the objects in a file.
+
+        Raises:
+            DataError: The file is not there, not whole, or not of this kind of matter.
+        """
+
+    @abc.abstractmethod
+    def write(self, objects: X, path: Path) -> None:
+        """Writes objects in the format that the file's suffix names."""
+
+    @abc.abstractmethod
+    def score(self, samples: X, splits: Splits[X]) -> dict[str, Score]:
+        """Compares any objects with the test split; novelty is against the training split."""
+
+    @abc.abstractmethod
+    def draw(self, objects: X, titles: Sequence[str]) -> Any:
+        """Returns a matplotlib figure, or HTML to be trusted, that shows objects in a row."""
+
+    def faults(self, objects: X) -> list[str]:
+        """Says why each object is not one; "" where it is. Sampling draws those again."""
+        return [""] * len(objects)  # pyright: ignore[reportArgumentType]
+
+    def doubts(self, objects: X, data: X) -> list[str]:
+        """Says why each object could hardly stand among the data; "" where it could."""
+        return self.faults(objects)
+
+    def match(self, objects: X, copies: X) -> dict[str, Score]:
+        """Compares objects with their reconstructions, one to one."""
+        return {}
+
+    def baselines(self, train: X, n: int) -> dict[str, X]:
+        """Returns samples of the simplest models that could do the job."""
+        return {}
+
+    def facts(self, splits: Splits[X]) -> dict[str, str]:
+        """Returns what a reader should know of the data, by name."""
+        return {}
+
+    def cautions(self, splits: Splits[X]) -> list[str]:
+        """Returns what makes scores on these data look better than they are."""
+        return []
+
+    def honest(self) -> Any:
+        """Returns the config whose split does not leak, where this one's does; None elsewhere."""
+        return None
