@@ -1,0 +1,19 @@
+"""Figures that serve every kind of matter: arrays in, `Figure` out.
+
+| figure | shows | file |
+|---|---|---|
+| `curves` | what a training recorded | `course.py` |
+| `trace` | an optimisation from many starts | `course.py` |
+| `distributions` | observables of several sets of objects | `spread.py` |
+| `latent_map` | where objects lie in a latent space | `spread.py` |
+| `scores` | how far samples and simple models are from perfect | `dots.py` |
+
+What is not a number is unknown, and left out. No figure is given away to a window, so that
+drawing works without a display and keeps nothing alive. Save one inside `style.style()`.
+"""
+
+__all__ = ["curves", "distributions", "latent_map", "scores", "trace"]
+
+from genmatter.reporting.course import curves, trace
+from genmatter.reporting.dots import scores
+from genmatter.reporting.spread import distributions, latent_map
