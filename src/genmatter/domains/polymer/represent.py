@@ -1,0 +1,116 @@
+"""A chain as tensors: its aligned coordinates, or its bonds and angles."""
+
+__all__ = ["Cartesian", "ChainBatch", "Internal"]
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genmatter.errors import RepresentationError
+from genmatter.loading.batch import Batch
+from genmatter.maths import geometry
+from genmatter.maths.density import SoftplusMixture
+from genmatter.maths.geometry import align_principal, centre
+from genmatter.spine import Representation
+
+
+@dataclass(frozen=True)
+class ChainBatch(Batch):
+    """Chains of one length, `x` [n, numbers of a chain] in the order of their representation."""
+
+    x: Tensor
+
+
+@dataclass(frozen=True)
+class Cartesian(Representation[Tensor, ChainBatch]):
+    """Coordinates, centred and turned to their principal axes, bead by bead.
+
+    Rigid motion is removed, and reflection if `mirror` is set.
+    """
+
+    beads: int
+    dim: int
+    mirror: bool = False
+
+    @classmethod
+    def fit(cls, objects: Tensor, config: Any) -> "Cartesian":
+        return cls(*objects.shape[1:], mirror=config.mirror)
+
+    @property
+    def width(self) -> int:
+        """Numbers of a chain."""
+        return self.beads * self.dim
+
+    def encode(self, objects: Tensor) -> ChainBatch:
+        _check(objects, self.beads, self.dim)
+        return ChainBatch(align_principal(centre(objects), mirror=self.mirror).flatten(1))
+
+    def decode(self, batch: ChainBatch) -> Tensor:
+        return batch.x.unflatten(1, (self.beads, self.dim))
+
+    def prompt(self, n: int, config: Any) -> ChainBatch:
+        del config
+        return ChainBatch(torch.full((n, self.width), torch.nan))
+
+
+@dataclass(frozen=True)
+class Internal(Representation[Tensor, ChainBatch]):
+    """Bond lengths, bend angles (in space) and turn angles: `InternalCoordinates`, in a row.
+
+    `bond` is the mean bond length of the training split, the unit of the networks' inputs, and
+    `spread` the mean and standard deviation of bonds on the scale of `SoftplusMixture`.
+    """
+
+    beads: int
+    dim: int
+    bond: float
+    spread: tuple[float, float]
+    mirror: bool = False
+
+    @classmethod
+    def fit(cls, objects: Tensor, config: Any) -> "Internal":
+        bonds = objects.double().diff(dim=1).norm(dim=-1)
+        mean = bonds.mean().item()
+        y = SoftplusMixture.inverse(bonds, mean)
+        std = max(y.std().item(), 1e-3)  # rods have none
+        beads, dim = objects.shape[1:]
+        return cls(beads, dim, mean, (y.mean().item(), std), config.mirror)
+
+    @property
+    def widths(self) -> list[int]:
+        """How many bonds, bends and turns there are."""
+        n = self.beads
+        return [n - 1, 0, n - 2] if self.dim == 2 else [n - 1, n - 2, n - 3]
+
+    def split(self, batch: ChainBatch) -> geometry.InternalCoordinates:
+        """Returns the parts of a batch."""
+        return geometry.InternalCoordinates(*batch.x.split(self.widths, -1))
+
+    def encode(self, objects: Tensor) -> ChainBatch:
+        _check(objects, self.beads, self.dim)
+        if self.mirror:
+            objects = align_principal(centre(objects), mirror=True)
+        return ChainBatch(torch.cat(geometry.internal(objects), -1))
+
+    def rough(self, batch: ChainBatch) -> Tensor:
+        """Returns the shapes in mean bonds, turned to their Rouse modes: smooth in the chain."""
+        x, _ = geometry.grow(self.split(batch))
+        return geometry.align_rouse(centre(x)) / self.bond
+
+    def decode(self, batch: ChainBatch) -> Tensor:
+        x, _ = geometry.grow(self.split(batch))
+        return align_principal(centre(x), mirror=self.mirror)
+
+    def prompt(self, n: int, config: Any) -> ChainBatch:
+        del config
+        return ChainBatch(torch.full((n, sum(self.widths)), torch.nan))
+
+
+def _check(objects: Tensor, beads: int, dim: int) -> None:
+    if objects.ndim != 3 or tuple(objects.shape[1:]) != (beads, dim):
+        raise RepresentationError(
+            f"expected chains of {beads} beads in {dim}D, a tensor [n, {beads}, {dim}], "
+            f"got {list(objects.shape)}; the model was trained on chains of that shape"
+        )
