@@ -1,0 +1,5 @@
+"""`python -m genmatter` is `genmatter`."""
+
+from genmatter.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,36 @@
+"""The verbs: what one does with a recipe, each a function of a run folder or a loaded run."""
+
+__all__ = [
+    "Optimised",
+    "Reconstruction",
+    "Samples",
+    "Trained",
+    "data",
+    "doctor",
+    "encode",
+    "evaluate",
+    "interpolate",
+    "load",
+    "optimise",
+    "reconstruct",
+    "report",
+    "sample",
+    "score",
+    "train",
+]
+
+from genmatter.api.diagnose import doctor
+from genmatter.api.files import (
+    data,
+    encode,
+    evaluate,
+    interpolate,
+    optimise,
+    reconstruct,
+    sample,
+    score,
+)
+from genmatter.api.fitting import load, train
+from genmatter.api.optimising import Optimised
+from genmatter.api.story import report
+from genmatter.api.trained import Reconstruction, Samples, Trained

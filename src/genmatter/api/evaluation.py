@@ -1,0 +1,57 @@
+"""Scores of samples beside their floor and the simplest models, all by the same measure."""
+
+__all__ = ["Table", "from_json", "scores", "to_json"]
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from genmatter.api.progress import bar
+from genmatter.api.trained import Trained
+from genmatter.spine import Latent, Score
+
+Table = dict[str, dict[str, Score]]
+"""Scores by name, for samples, floor and each baseline."""
+
+FLOOR = "floor"
+"""The row of held-out data: what another draw of the truth gets."""
+TRAIN = "training set"
+"""The row of a model that memorises."""
+
+
+def scores(it: Trained, samples: Any, name: str = "samples") -> Table:
+    """Scores objects, and beside them what perfect and simple models would get.
+
+    The rows are the samples, held-out data (the floor: what another draw of the truth gets; none
+    where the validation split is the test split), the training data (what a model that
+    memorises gets) and the domain's baselines. A model with a latent adds how well it
+    reconstructs the test split to its row, and the floor what its representation loses.
+    """
+    splits = it.splits
+    n = min(len(samples), len(splits.test))
+    some = torch.linspace(0, len(splits.train) - 1, min(n, len(splits.train))).long()
+    rows = {name: samples, FLOOR: splits.valid, TRAIN: splits.train[some]}
+    if splits.valid is splits.test:
+        del rows[FLOOR]
+    rows |= it.domain.baselines(splits.train, n)
+    table = {
+        row: it.domain.score(objects, splits)
+        for row, objects in bar("evaluate", rows.items(), len(rows), "row")
+    }
+    if isinstance(it.model, Latent):
+        test = splits.test
+        again = it.representation.decode(it.representation.encode(test))
+        table[FLOOR] = table.get(FLOOR, {}) | it.domain.match(test, again)
+        table[name] |= it.reconstruct(test).scores
+    return table
+
+
+def to_json(table: Table) -> dict[str, Any]:
+    """Returns plain values, best ones and units included."""
+    return {row: {k: dataclasses.asdict(s) for k, s in r.items()} for row, r in table.items()}
+
+
+def from_json(plain: dict[str, Any]) -> Table:
+    """Inverts `to_json`."""
+    return {row: {k: Score(**s) for k, s in r.items()} for row, r in plain.items()}

@@ -1,0 +1,259 @@
+"""The verbs that read and write files. Each takes a run folder or a loaded run."""
+
+__all__ = [
+    "data",
+    "encode",
+    "evaluate",
+    "interpolate",
+    "optimise",
+    "reconstruct",
+    "sample",
+    "score",
+]
+
+import csv
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genmatter.api import evaluation
+from genmatter.api.fitting import load
+from genmatter.api.optimising import Goal, Optimised
+from genmatter.api.trained import Reconstruction, Samples, Trained
+from genmatter.config import Config, resolve
+from genmatter.errors import DataError, RunError
+from genmatter.recipes import build_domain, find
+from genmatter.reporting.picture import png
+from genmatter.run import write_json
+from genmatter.spine import Splits
+
+SPLITS = ("train", "valid", "test")
+RunLike = str | Path | Trained
+
+
+def data(
+    recipe: str, config: Config | None = None, *, out: str | Path | None = None, **fields: Any
+) -> Splits[Any]:
+    """Loads the objects that a recipe would train on, and writes each split where `out` says.
+
+    Args:
+        recipe: Whose data.
+        config: All that the recipe can be told; without it, defaults and `fields`.
+        out: A file name such as `chains.npz`: becomes `chains_train.npz` and so on.
+        **fields: Leaves of the config, such as `data="chains.npz"`.
+    """
+    config = config or resolve(find(recipe), recipe=recipe, **fields)
+    domain = build_domain(recipe, config)
+    splits = domain.load()
+    if out:
+        path = Path(out)
+        _make_room(path)
+        for name in SPLITS:
+            domain.write(getattr(splits, name), path.with_stem(f"{path.stem}_{name}"))
+    return splits
+
+
+def sample(
+    run: RunLike, n: int = 100, *, seed: int = 0, out: str | Path | None = None, **sampling: Any
+) -> Samples:
+    """Draws `n` sound objects, and writes them into the run or where `out` says."""
+    it = _loaded(run, **sampling)
+    found = it.sample(n, seed=seed)
+    it.domain.write(found.objects, _place(it, out, f"samples{it.domain.formats[0]}"))
+    return found
+
+
+def evaluate(
+    run: RunLike, n: int = 2000, *, samples: str | Path | None = None, seed: int = 0
+) -> evaluation.Table:
+    """Scores the run's samples, or those in anybody's file, beside floor and baselines.
+
+    The scores of the run's own samples are kept in its `scores.json`, which the report shows;
+    those of a file in `scores_NAME.json`.
+    """
+    it = _loaded(run)
+    if samples is None:
+        table = evaluation.scores(it, it.sample(n, seed=seed).objects)
+        place = _place(it, None, "scores.json")
+    else:
+        path = Path(samples)
+        table = evaluation.scores(it, it.domain.read(path), path.name)
+        place = _place(it, None, f"scores_{path.stem}.json")
+    write_json(place, {"n": n, "seed": seed, "table": evaluation.to_json(table)})
+    return table
+
+
+def score(
+    run: RunLike, source: str = "test", *, importance: int = 1, out: str | Path | None = None
+) -> dict[str, Tensor]:
+    """Gives each object its bound on log p(x), in nats, and its observables, as a CSV file.
+
+    Args:
+        run: Which model.
+        source: A file, or `train`, `valid` or `test`.
+        importance: Draws of the latent; above 1 the bound is the importance-weighted one.
+        out: The CSV file; `scores_each.csv` in the run by default.
+    """
+    it = _loaded(run)
+    it.require("score")
+    columns = it.observe(_objects(it, source), importance)
+    _write_csv(_place(it, out, "scores_each.csv"), columns)
+    return columns
+
+
+def reconstruct(
+    run: RunLike, source: str = "test", *, out: str | Path | None = None
+) -> Reconstruction:
+    """Encodes and decodes objects, and writes what became of them."""
+    it = _loaded(run)
+    found = it.reconstruct(_objects(it, source))
+    it.domain.write(found.copies, _place(it, out, f"reconstructed{it.domain.formats[0]}"))
+    return found
+
+
+def encode(run: RunLike, source: str = "test", *, out: str | Path | None = None) -> Tensor:
+    """Writes the latent coordinates of objects as an .npz file, with their observables."""
+    it = _loaded(run)
+    objects = _objects(it, source)
+    z = it.encode(objects)
+    values: dict[str, Any] = {o.name: o.of(objects).numpy() for o in it.domain.observables}
+    np.savez(_place(it, out, "latents.npz"), z=z.numpy(), **values)
+    return z
+
+
+def interpolate(
+    run: RunLike,
+    a: str = "test:0",
+    b: str = "test:1",
+    *,
+    steps: int = 8,
+    path: Literal["straight", "spherical"] = "straight",
+    out: str | Path | None = None,
+) -> tuple[Any, Tensor]:
+    """Writes the objects between two, and a picture of them.
+
+    Args:
+        run: Which model.
+        a: One object: `5` or `test:5`, `train:5`, `FILE` or `FILE:5`, counted from 0.
+        b: The other one.
+        steps: How many, both ends included.
+        path: Straight, or along an arc.
+        out: Where to write the objects.
+    """
+    it = _loaded(run)
+    objects, alphas = it.interpolate(_one(it, a), _one(it, b), steps, path=path)
+    place = _place(it, out, f"interpolation{it.domain.formats[0]}")
+    it.domain.write(objects, place)
+    draw(it, objects, [f"alpha {s:.2f}" for s in alphas.tolist()], place)
+    return objects, alphas
+
+
+def optimise(
+    run: RunLike,
+    observable: str | Callable[[Any], Tensor],
+    goal: Goal = "minimise",
+    *,
+    out: str | Path | None = None,
+    **how: Any,
+) -> Optimised:
+    """Follows the gradient of a property in latent space, and writes where it led.
+
+    Args:
+        run: Which model.
+        observable: A differentiable observable by name, `FILE.py:NAME` for a function of your
+            own, or the function itself.
+        goal: `minimise`, `maximise`, or the value to hit.
+        out: Where to write the results.
+        **how: `starts`, `steps`, `lr`, `prior`, `seed` of `Trained.optimise`.
+    """
+    it = _loaded(run)
+    of = _function(observable) if isinstance(observable, str) and ":" in observable else observable
+    found = it.optimise(of, goal, **how)
+    it.domain.write(found.ends, _place(it, out, f"optimised{it.domain.formats[0]}"))
+    return found
+
+
+def draw(it: Trained, objects: Any, titles: list[str], place: Path) -> Path:
+    """Writes a picture of objects beside a file of them."""
+    picture = it.domain.draw(objects, titles)
+    if isinstance(picture, str):
+        place = place.with_suffix(".html")
+        place.write_text(picture)
+    else:
+        place = place.with_suffix(".png")
+        place.write_bytes(png(picture))
+    return place
+
+
+def _loaded(run: RunLike, **sampling: Any) -> Trained:
+    if isinstance(run, Trained):
+        if not sampling:
+            return run
+        if run.run is None:
+            raise RunError("other sampling options need a run that lies on disk")
+        run = run.run.path
+    return load(run, **sampling)
+
+
+def _place(it: Trained, out: str | Path | None, name: str) -> Path:
+    """Returns where to write: what the user says, or a name in the run."""
+    if out is None and it.run is None:
+        raise RunError("this run is not on disk: say where to write with `out`")
+    path = Path(out) if out else it.run.path / name  # pyright: ignore[reportOptionalMemberAccess]
+    _make_room(path)
+    return path
+
+
+def _make_room(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write to {str(path.parent)!r}: {error.strerror}") from None
+
+
+def _objects(it: Trained, source: str) -> Any:
+    """Returns the objects of a split or a file."""
+    if source in SPLITS:
+        return getattr(it.splits, source)
+    return it.domain.read(Path(source))
+
+
+def _one(it: Trained, text: str) -> Any:
+    """Returns a set of the one object that a text such as `test:5` or `FILE:5` names."""
+    head, colon, tail = text.rpartition(":")
+    if text.isdigit():
+        head, tail = "test", text
+    elif not colon or not tail.isdigit():
+        head, tail = text, "0"
+    objects = _objects(it, head)
+    if int(tail) >= len(objects):
+        raise DataError(f"{head!r} has {len(objects)} objects, so there is none at {tail}")
+    return objects[torch.tensor([int(tail)])]
+
+
+def _function(place: str) -> Callable[[Any], Tensor]:
+    """Returns a function out of a Python file of the user's."""
+    file, _, name = place.rpartition(":")
+    if not Path(file).is_file():
+        raise DataError(f"there is no file {file!r} to take the function {name!r} from")
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if spec is None or spec.loader is None:
+        raise DataError(f"{file!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, name, None)):
+        raise DataError(f"{file!r} has no function {name!r}")
+    return getattr(module, name)
+
+
+def _write_csv(path: Path, columns: Mapping[str, Tensor]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", *columns])
+        rows = zip(*(c.tolist() for c in columns.values()), strict=True)
+        writer.writerows([i, *(f"{v:.7g}" for v in row)] for i, row in enumerate(rows))

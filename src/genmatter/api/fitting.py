@@ -1,0 +1,175 @@
+"""Training a recipe, and loading what was trained."""
+
+__all__ = ["load", "train"]
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genmatter import config as configs
+from genmatter.api.progress import bar
+from genmatter.api.trained import Trained
+from genmatter.config import Config
+from genmatter.errors import ConfigError, RecipeError, RunError
+from genmatter.loading.examples import Examples, Stream, order
+from genmatter.maths.noise import reseed, stream
+from genmatter.recipes import build_domain, build_model, find
+from genmatter.reporting.picture import png
+from genmatter.reporting.plots import curves
+from genmatter.run import Run, write_json
+from genmatter.spine import Representation
+from genmatter.training import checkpoint
+from genmatter.training.fit import Fit, fabric_for, fit
+
+
+def train(
+    recipe: str,
+    config: Config | None = None,
+    *,
+    run: str | Path | None = None,
+    preset: str = "",
+    resume: bool = False,
+    overwrite: bool = False,
+    **fields: Any,
+) -> Trained:
+    """Fits a recipe's model to its data, and fills the run folder.
+
+    Args:
+        recipe: Its name, such as `polymer/vae`.
+        config: All that the recipe can be told; without it, defaults, `preset` and `fields`.
+        run: The folder; `runs/` and the recipe's name by default.
+        preset: A named config of the recipe.
+        resume: Go on with the run that the folder holds, by its own config and `fields`.
+        overwrite: Replace the run that the folder holds.
+        **fields: Leaves of the config, such as `epochs=20`.
+
+    Raises:
+        GenmatterError: The recipe, config, data or folder are not what they should be.
+    """
+    cls = find(recipe)
+    home = Run(Path(run) if run else Path("runs") / recipe.replace("/", "-"))
+    if resume:
+        config = config or _kept(home, recipe)
+    config = config or configs.resolve(cls, preset=preset, recipe=recipe)
+    config = configs.replaced(config, fields, cls.aliases)
+    if not isinstance(config, cls):
+        raise ConfigError(f"{recipe} takes a {cls.__name__}, got a {type(config).__name__}")
+    if config.stage and not config.parent:
+        raise RecipeError(f"{recipe} needs a run of {config.stage}: give --parent RUN")
+    fabric = fabric_for(config.device, config.precision, config.threads)
+    domain = build_domain(recipe, config)
+    splits = domain.load()
+    parent = load(config.parent, device="cpu") if config.parent else None
+    if parent and parent.recipe != config.stage:
+        raise RecipeError(f"{recipe} starts from a run of {config.stage}, not of {parent.recipe}")
+    representation = (
+        parent.representation if parent else domain.representation.fit(splits.train, config)
+    )
+    reseed(config.seed, "init")
+    model = build_model(recipe, config, representation, *([parent.model] if parent else []))
+    if fabric.is_global_zero:
+        home.claim(resume=resume, overwrite=overwrite)
+        _describe(home, recipe, config, representation)
+        if parent:
+            kept = Run(home.path / "parent")
+            _describe(kept, parent.recipe, parent.config, parent.representation)
+
+    def examples(objects: Any) -> Examples:
+        if not config.optim.stream:
+            return representation.encode(objects)
+        sizes = representation.sizes(objects)
+        sizes = torch.ones(len(objects)) if sizes is None else sizes
+        return Stream(objects, representation.encode, sizes)
+
+    data = examples(splits.train)
+    with _Bar(recipe) as bar:
+        fit(
+            model, data, examples(splits.valid), config.optim, config.seed, home, fabric,
+            resume=resume and home.last.is_file(), progress=bar,
+        )  # fmt: skip
+    model.eval()
+    with stream(config.seed, "finish"):
+        rows = order(data.sizes, config.optim.batch_size, "finish")
+        model.finish(data[r].to(fabric.device) for r in rows)
+    model = model.to(fabric.device).eval()
+    if fabric.is_global_zero:
+        weights = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
+        checkpoint.write(home.model, weights, {})
+        history = home.read_history()
+        write_json(home.path / "training_history.json", _columns(history))
+        (home.path / "training_history.png").write_bytes(png(curves(history)))
+    return Trained(recipe, config, domain, representation, model, home)
+
+
+def load(run: str | Path, *, device: str = "auto", **sampling: Any) -> Trained:
+    """Reads a run, with other sampling options where some are given. Needs no data.
+
+    Raises:
+        RunError: There is no finished run.
+        CheckpointError: Its weights are damaged.
+        ConfigError: There is no such sampling option.
+    """
+    home = Run.at(run)
+    it = _untrained(home, sampling)
+    if not home.model.is_file():
+        raise RunError(f"the training of {str(run)!r} has not ended: go on with --resume")
+    it.model.load_state_dict(checkpoint.read(home.model)[0])
+    it.model.eval().to(fabric_for(device, "32", it.config.threads).device)
+    return it
+
+
+class _Bar:
+    """A progress bar of steps, on a terminal only."""
+
+    def __init__(self, recipe: str) -> None:
+        self.bar = bar(recipe)
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def __call__(self, state: Fit, last: int) -> None:
+        if self.bar.disable:
+            return
+        self.bar.total = last
+        self.bar.update(state.step - self.bar.n)
+        if state.row:
+            self.bar.set_postfix(valid=f"{state.row['valid/total']:.3f}", refresh=False)
+
+
+def _kept(home: Run, recipe: str) -> Config:
+    """Returns the config of the run that is to be resumed."""
+    if home.recipe != recipe:
+        raise RunError(f"{str(home.path)!r} holds a run of {home.recipe}, not of {recipe}")
+    return configs.load(home.config.read_text(), find(recipe)(), recipe, str(home.config))
+
+
+def _columns(history: list[dict[str, float]]) -> dict[str, list[float]]:
+    names = dict.fromkeys(k for row in history for k in row)
+    return {k: [row.get(k, float("nan")) for row in history] for k in names}
+
+
+def _describe(run: Run, recipe: str, config: Config, representation: Representation) -> None:
+    plain = dataclasses.asdict(representation)  # pyright: ignore[reportArgumentType]
+    run.describe(configs.dump(config, recipe), plain)
+
+
+def _untrained(home: Run, sampling: dict[str, Any]) -> Trained:
+    recipe = home.recipe
+    config = configs.load(home.config.read_text(), find(recipe)(), recipe, str(home.config))
+    if sampling:
+        part = configs.replaced(config.sampling, sampling)  # pyright: ignore[reportAttributeAccessIssue]
+        config = dataclasses.replace(config, sampling=part)  # pyright: ignore[reportCallIssue]
+    domain = build_domain(recipe, config)
+    if not home.representation.is_file():
+        raise RunError(f"{str(home.path)!r} is not whole: it has no representation.json")
+    plain = json.loads(home.representation.read_text())
+    representation = configs.restore(domain.representation, plain)
+    stages = [_untrained(home.parent, {}).model] if home.parent else []
+    model = build_model(recipe, config, representation, *stages)
+    return Trained(recipe, config, domain, representation, model, home)

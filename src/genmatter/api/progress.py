@@ -1,0 +1,17 @@
+"""Progress of long work, on a terminal and nowhere else."""
+
+__all__ = ["bar"]
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+
+def bar(
+    what: str, things: Iterable[Any] | None = None, total: float | None = None, unit: str = "step"
+) -> tqdm:
+    """Returns a progress bar, over things where there are some, that goes away when it is done."""
+    quiet = not sys.stderr.isatty()
+    return tqdm(things, desc=what, total=total, unit=unit, disable=quiet, leave=False)

@@ -1,0 +1,270 @@
+"""A trained model with what it takes to speak about objects. Works in memory, writes nothing."""
+
+__all__ = ["Reconstruction", "Samples", "Trained"]
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from genmatter.api.optimising import Goal, Optimised, choose, judge, walk
+from genmatter.api.progress import bar
+from genmatter.config import Config
+from genmatter.errors import DataError, RecipeError, RepresentationError
+from genmatter.generative.latent import interpolate
+from genmatter.loading.batch import Batch
+from genmatter.maths.noise import stream
+from genmatter.recipes import able, find_all
+from genmatter.run import Run
+from genmatter.spine import (
+    Domain,
+    Generative,
+    Latent,
+    Likelihood,
+    Representation,
+    Score,
+    Splits,
+)
+
+NEEDS: dict[str, type] = {
+    "encode": Latent,
+    "interpolate": Latent,
+    "optimise": Latent,
+    "reconstruct": Latent,
+    "score": Likelihood,
+}
+CHUNK = 1024
+"""Objects that are sampled or encoded at once."""
+MOST_RANDOM = 20_000
+"""Random samples that an optimisation is compared with, at most."""
+DRAWS = 100
+"""How many times as many objects as wanted are drawn before sampling gives up."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Sound objects, and what it took to get them."""
+
+    objects: Any
+    drawn: int
+    rejected: Counter[str]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Objects, what became of them, and how close they are."""
+
+    objects: Any
+    copies: Any
+    scores: dict[str, Score]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with its domain, its representation and the config that it was trained by."""
+
+    recipe: str
+    config: Config
+    domain: Domain
+    representation: Representation
+    model: Generative
+    run: Run | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @cached_property
+    def splits(self) -> Splits[Any]:
+        """The objects that the run learned from, loaded again."""
+        return self.domain.load()
+
+    def require(self, verb: str) -> None:
+        """Refuses a verb that the model cannot do, and says which recipes can.
+
+        Raises:
+            RecipeError: The model lacks the ability.
+        """
+        if not isinstance(self.model, NEEDS[verb]):
+            those = ", ".join(r for r in find_all() if able(r, NEEDS[verb])) or "no recipe"
+            raise RecipeError(f"{self.recipe} cannot {verb}; {those} can")
+
+    def batches(self, objects: Any) -> Iterator[Batch]:
+        """Writes objects as batches on the model's device, in their order."""
+        for rows in torch.arange(len(objects)).split(CHUNK):
+            yield self.representation.encode(objects[rows]).to(self.device)
+
+    def sample(self, n: int, *, seed: int = 0) -> Samples:
+        """Draws until `n` objects are sound, and says what was wrong with the others.
+
+        Raises:
+            DataError: Fewer than `n` of 100 times as many draws were sound.
+        """
+        if n < 1:
+            raise DataError(f"the number of samples should be positive, got {n}")
+        kept: list[Batch] = []
+        rejected: Counter[str] = Counter()
+        sound = drawn = 0
+        shown = bar("sample", total=n, unit="object")
+        while sound < n:
+            if drawn >= DRAWS * max(n, CHUNK):
+                raise DataError(f"only {sound} of {drawn} draws were sound: {_counted(rejected)}")
+            batch = self._draw(min(CHUNK, n) if not drawn else CHUNK, seed, len(kept))
+            why = self.domain.faults(self.representation.decode(batch))
+            good = [i for i, w in enumerate(why) if not w]
+            drawn += _used(why, n - sound)
+            rejected.update(w for w in why[: _used(why, n - sound)] if w)
+            kept.append(batch[torch.tensor(good, dtype=torch.long)])
+            sound += len(good)
+            shown.update(len(good))
+        shown.close()
+        return Samples(self.representation.decode(type(kept[0]).cat(kept)[:n]), drawn, rejected)
+
+    @torch.no_grad()
+    def _draw(self, n: int, seed: int, chunk: int) -> Batch:
+        given = self.representation.prompt(n, self.config).to(self.device)
+        with stream(seed, "sample", chunk):
+            return self.model.sample(given).to("cpu")
+
+    @torch.no_grad()
+    def encode(self, objects: Any) -> Tensor:
+        """Returns the latent coordinates of objects.
+
+        Raises:
+            RecipeError: The model has no latent.
+        """
+        self.require("encode")
+        model: Any = self.model
+        return torch.cat([model.to_latent(b).cpu() for b in self.batches(objects)])
+
+    @torch.no_grad()
+    def reconstruct(self, objects: Any) -> Reconstruction:
+        """Encodes and decodes objects.
+
+        Raises:
+            RecipeError: The model has no latent.
+        """
+        self.require("reconstruct")
+        model: Any = self.model
+        copies = [
+            model.from_latent(model.to_latent(b), b).to("cpu") for b in self.batches(objects)
+        ]
+        again = self.representation.decode(type(copies[0]).cat(copies))
+        return Reconstruction(objects, again, self.domain.match(objects, again))
+
+    @torch.no_grad()
+    def observe(self, objects: Any, importance: int = 1) -> dict[str, Tensor]:
+        """Returns every observable of every object; a model with a likelihood adds its own.
+
+        `elbo` is a lower bound on log p(x) in nats; with `importance` above 1 it is the tighter
+        `iwae` of that many draws of the latent.
+        """
+        found = {o.name: o.of(objects) for o in self.domain.observables}
+        model: Any = self.model
+        if isinstance(self.model, Likelihood):
+            name = "elbo" if importance == 1 else "iwae"
+            with stream(0, "observe"):
+                bounds = [model.log_likelihood(b, importance).cpu() for b in self.batches(objects)]
+            found[name] = torch.cat(bounds)
+        return found
+
+    @torch.no_grad()
+    def interpolate(
+        self,
+        a: Any,
+        b: Any,
+        steps: int = 8,
+        *,
+        path: Literal["straight", "spherical"] = "straight",
+    ) -> tuple[Any, Tensor]:
+        """Returns the objects between two, both ends included, and their shares of the way.
+
+        Args:
+            a: A set that holds one object.
+            b: Another.
+            steps: How many objects.
+            path: Along the line between their latents, or along the arc.
+
+        Raises:
+            RecipeError: The model has no latent.
+            RepresentationError: The two differ in size, so that no line joins their latents.
+        """
+        self.require("interpolate")
+        model: Any = self.model
+        if steps < 2:
+            raise DataError(f"an interpolation has at least 2 steps, got {steps}")
+        first, second = next(self.batches(a)), next(self.batches(b))
+        z, w = model.to_latent(first)[0], model.to_latent(second)[0]
+        if z.shape != w.shape:
+            sizes = f"{tuple(z.shape)} and {tuple(w.shape)}"
+            raise RepresentationError(f"the two latents differ in shape: {sizes}")
+        alphas = torch.linspace(0, 1, steps, device=z.device)
+        given = first[torch.zeros(steps, dtype=torch.long)]
+        between = model.from_latent(interpolate(z, w, alphas, path), given)
+        return self.representation.decode(between.to("cpu")), alphas.cpu()
+
+    def optimise(
+        self,
+        observable: str | Callable[[Any], Tensor],
+        goal: Goal = "minimise",
+        *,
+        starts: int = 64,
+        steps: int = 200,
+        lr: float = 0.02,
+        prior: float = 0.02,
+        seed: int = 0,
+    ) -> Optimised:
+        """Follows the gradient of a property in latent space, from many samples.
+
+        Args:
+            observable: The name of a differentiable observable, or a differentiable function
+                from objects to a number of each.
+            goal: Make it small, large, or hit a value.
+            starts: How many walks.
+            steps: Steps of each.
+            lr: Step size of Adam, in prior standard deviations.
+            prior: Weight of the prior's negative log-density, against the property in units
+                of its standard deviation over the starts.
+            seed: Seed of the starts.
+
+        Raises:
+            RecipeError: The model has no latent, or there is no such differentiable observable.
+        """
+        self.require("optimise")
+        model: Any = self.model
+        of = observable if callable(observable) else choose(self.domain, observable).of
+        begun = self.sample(starts, seed=seed).objects
+        given = self.representation.encode(begun).to(self.device)
+        with torch.no_grad():
+            z = model.to_latent(given)
+
+        def decoded(z: Tensor) -> Any:
+            return self.representation.decode(model.from_latent(z, given))
+
+        def doubts(objects: Any) -> list[str]:
+            return self.domain.doubts(objects, self.splits.train)
+
+        with bar("optimise", total=steps) as shown:
+            found = walk(z, decoded, of, goal, steps=steps, lr=lr, prior=prior, tell=shown.update)
+        with torch.no_grad():
+            draws = min(starts * (steps + 1), MOST_RANDOM)
+            random = self.sample(draws, seed=seed + 1).objects
+            return judge(found, decoded, of, goal, doubts, begun, random)
+
+
+def _used(why: list[str], wanted: int) -> int:
+    """Returns how many draws it took until `wanted` were sound."""
+    sound = 0
+    for i, reason in enumerate(why):
+        sound += not reason
+        if sound == wanted:
+            return i + 1
+    return len(why)
+
+
+def _counted(reasons: Counter[str]) -> str:
+    return ", ".join(f"{n} x {reason}" for reason, n in reasons.most_common())
