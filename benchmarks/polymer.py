@@ -1,0 +1,184 @@
+"""Polymers: preprocessing, a training step, and the time to the walkthrough's lowest test loss."""
+
+__all__ = ["ratios"]
+
+import copy
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.harness import Ratio, race
+from benchmarks.plain_polymer import PlainVAE, align, fit, plain_loss
+from genmatter import api
+from genmatter.config import replaced, resolve
+from genmatter.domains.polymer import simulate
+from genmatter.domains.polymer.config import PotentialConfig
+from genmatter.domains.polymer.reference import PolymerVAE, align_principal, center_com, vae_loss
+from genmatter.recipes import find
+
+EPOCHS = 150
+RECIPE = "polymer/vae"
+
+
+def ratios(rounds: int = 5) -> list[Ratio]:
+    """Returns every comparison."""
+    chains = simulate.langevin(
+        2048, 12, 2, PotentialConfig(), dt=0.005, friction=1.0, stride=100, seed=0
+    )
+    paths = chains.double().numpy()
+    many = simulate.boltzmann(20_000, 12, 2, PotentialConfig(), seed=0)
+    some = many.numpy()
+    found = [
+        race(
+            "centre and align 20,000 chains",
+            lambda: align(some),
+            lambda: align_principal(center_com(many)),
+            rounds,
+            "a loop over frames; float32",
+        ),
+        race(
+            "centre and align 2,048 chains",
+            lambda: align(paths),
+            lambda: align_principal(center_com(paths)),
+            rounds,
+            "a loop over frames; float64 arrays of numpy",
+        ),
+        steps(chains, rounds),
+        loop(rounds),
+    ]
+    return found + lowest(chains)
+
+
+def steps(chains: Tensor, rounds: int) -> Ratio:
+    """100 training steps of the walkthrough's network and loss."""
+    flat = align_principal(center_com(chains)).flatten(1)
+    ours, adam = _fused()
+
+    def plain() -> None:
+        fit(flat, math.ceil(100 / math.ceil(len(flat) / 256)))
+
+    def fast() -> None:
+        for rows in [r for _ in range(13) for r in torch.randperm(len(flat)).split(256)][:104]:
+            adam.zero_grad()
+            x = flat[rows]
+            vae_loss(x, *ours(x))[0].backward()
+            adam.step()
+
+    note = "104 steps each; no loader, fused Adam"
+    return race("training step, walkthrough", plain, fast, rounds, note)
+
+
+def _fused() -> tuple[PolymerVAE, torch.optim.Optimizer]:
+    ours = PolymerVAE()
+    return ours, torch.optim.Adam(ours.parameters(), lr=1e-3, fused=True)
+
+
+def loop(rounds: int) -> Ratio:
+    """Our whole loop over a bare one: averages, validation, history and checkpoints included."""
+    cls = find(RECIPE)
+    config = replaced(
+        resolve(cls, preset="walkthrough"),
+        {
+            "simulator": "exact",
+            "epochs": 20,
+            "chains": 20_000,
+            "valid_chains": 256,
+            "test_chains": 256,
+        },
+    )
+    domain_chains = simulate.boltzmann(20_000, 12, 2, PotentialConfig(), seed=0)
+    flat = align_principal(center_com(domain_chains)).flatten(1)
+
+    def bare() -> None:
+        ours, adam = _fused()
+        for _ in range(20):
+            for rows in torch.randperm(len(flat)).split(256):
+                adam.zero_grad()
+                x = flat[rows]
+                vae_loss(x, *ours(x))[0].backward()
+                adam.step()
+
+    def whole() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            api.train(RECIPE, config, run=Path(folder) / "run")
+
+    note = "20 epochs of 20,000; ours also simulates, validates, averages, writes checkpoints"
+    return race("bare loop / our loop", bare, whole, max(rounds // 2, 2), note)
+
+
+def lowest(chains: Tensor) -> list[Ratio]:
+    """Time to the lowest test loss that the walkthrough reaches, on its own split."""
+    paths = chains.double().numpy()
+    order = torch.from_numpy(np.random.RandomState(42).permutation(len(paths)))
+    seconds: dict[str, list[float]] = {"first": [], "whole": [], "ours": []}
+    goals = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        trace, whole = plain_run(paths, order)
+        goals.append(min(loss for _, loss in trace))
+        seconds["first"].append(next(t for t, loss in trace if loss <= goals[-1] * 1.001))
+        seconds["whole"].append(whole)
+        seconds["ours"].append(our_run(chains, order, goals[-1] * 1.001))
+    note = f"test loss {statistics.mean(goals):.4f} of {EPOCHS} epochs, plus .1%; alignment in"
+    return [
+        Ratio(
+            "to its lowest test loss: whole walkthrough", seconds["whole"], seconds["ours"], note
+        ),
+        Ratio("the same: its own first crossing", seconds["first"], seconds["ours"], note),
+    ]
+
+
+def plain_run(paths: np.ndarray, order: Tensor) -> tuple[list[tuple[float, float]], float]:
+    """Returns seconds and test loss after each epoch of the walkthrough, and all its seconds."""
+    start, looks = time.perf_counter(), 0.0
+    flat = torch.from_numpy(align(paths).reshape(len(paths), -1)).float()[order]
+    cut = int(0.9 * len(flat))
+    trace: list[tuple[float, float]] = []
+
+    def look(model: PlainVAE) -> None:
+        nonlocal looks
+        now = time.perf_counter()
+        trace.append((now - start - looks, test_loss(model, flat[cut:])))
+        looks += time.perf_counter() - now
+
+    fit(flat[:cut], EPOCHS, look)
+    return trace, time.perf_counter() - start - looks
+
+
+def our_run(chains: Tensor, order: Tensor, goal: float) -> float:
+    """Returns the seconds until the same network and objective reach the same test loss."""
+    start, looks = time.perf_counter(), 0.0
+    flat = align_principal(center_com(chains)).flatten(1)[order]
+    cut = int(0.9 * len(flat))
+    model = PolymerVAE()
+    mean = copy.deepcopy(model).requires_grad_(False)
+    pairs = list(zip(mean.parameters(), model.parameters(), strict=True))
+    adam = torch.optim.Adam(model.parameters(), lr=2e-3, fused=True)
+    for step in range(2000):
+        adam.zero_grad()
+        x = flat[torch.randint(cut, (128,))]
+        vae_loss(x, *model(x))[0].backward()
+        adam.step()
+        with torch.no_grad():
+            for a, b in pairs:
+                a.lerp_(b, 1 - min(0.97, (step + 1) / (step + 10)))
+        if step % 8 == 7:
+            now = time.perf_counter()
+            if test_loss(mean, flat[cut:]) <= goal:
+                return now - start - looks
+            looks += time.perf_counter() - now
+    return math.inf
+
+
+@torch.no_grad()
+def test_loss(forward: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]], test: Tensor) -> float:
+    """The walkthrough's loss of the test split, with the latent's noise averaged over 8 draws."""
+    torch.manual_seed(0)
+    return statistics.mean(float(plain_loss(test, *forward(test))) for _ in range(8))
