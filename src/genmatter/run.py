@@ -148,7 +148,7 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
-        raise RunError(f"cannot write {str(path)!r}: {error.strerror}") from None
+        raise RunError(f"cannot write {str(path)!r}: {error.strerror or error}") from None
 
 
 def write_json(path: Path, content: Any) -> None:

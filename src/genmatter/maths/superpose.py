@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genmatter.maths.geometry import centre
+from genmatter.maths.geometry import centre, nearest_rotation
 
 Cloud = Float[Tensor, "*batch points space"]
 
@@ -25,21 +25,7 @@ def rotation_onto(a: Cloud, b: Cloud) -> Float[Tensor, "*batch space space"]:
     Both clouds are centred before. Where several rotations are equally close, as for clouds on
     a line in space, it is one of them.
     """
-    covariance = centre(a).mT @ centre(b)
-    if a.shape[-1] == 2:
-        return _plane_rotation(covariance)
-    u, _, vh = torch.linalg.svd(covariance)
-    handedness = torch.linalg.det(u @ vh).sign()[..., None, None]
-    return torch.cat([u[..., :-1], u[..., -1:] * handedness], -1) @ vh
-
-
-def _plane_rotation(covariance: Float[Tensor, "*batch 2 2"]) -> Float[Tensor, "*batch 2 2"]:
-    """In the plane the best rotation is the covariance's own rotation part, normalised."""
-    cos = covariance[..., 0, 0] + covariance[..., 1, 1]
-    sin = covariance[..., 0, 1] - covariance[..., 1, 0]
-    angle = torch.atan2(sin, cos)
-    cos, sin = angle.cos(), angle.sin()
-    return torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)
+    return nearest_rotation(centre(a).mT @ centre(b))
 
 
 def superpose(a: Cloud, b: Cloud) -> Cloud:

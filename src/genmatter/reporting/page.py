@@ -20,7 +20,6 @@ __all__ = [
     "write",
 ]
 
-import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from genmatter.reporting.picture import inline
 from genmatter.reporting.style import INKS
 from genmatter.reporting.table import ScoreTable, Table
 from genmatter.reporting.words import number, plain, rich
+from genmatter.run import write_text
 
 _FRAME = """\
 <!doctype html>
@@ -194,17 +194,8 @@ def render(page: Page) -> str:
 
 def write(page: Page, path: Path) -> None:
     """Writes the page at once: at `path` lies the old one or the new one, never a half."""
-    text = render(page)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8") as f:
-            f.write(text)
-            f.flush()
-            os.fsync(f.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_text(path, render(page))
 
 
 def _section(key: str, section: Section) -> str:
