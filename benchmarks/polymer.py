@@ -30,7 +30,7 @@ RECIPE = "polymer/vae"
 def ratios(rounds: int = 5) -> list[Ratio]:
     """Returns every comparison."""
     chains = simulate.langevin(
-        2048, 12, 2, PotentialConfig(), dt=0.005, friction=1.0, stride=100, seed=0
+        2048, 12, 2, PotentialConfig(), dt=0.0025, stride=200, seed=0, walkers=10
     )
     paths = chains.double().numpy()
     many = simulate.boltzmann(20_000, 12, 2, PotentialConfig(), seed=0)
@@ -114,24 +114,29 @@ def loop(rounds: int) -> Ratio:
 
 
 def lowest(chains: Tensor) -> list[Ratio]:
-    """Time to the lowest test loss that the walkthrough reaches, on its own split."""
+    """Time to the lowest test loss that the walkthrough reaches, on its own split.
+
+    What is to be reached is the mean of three seeds' lowest losses: one seed's alone is luck.
+    """
     paths = chains.double().numpy()
     order = torch.from_numpy(np.random.RandomState(42).permutation(len(paths)))
-    seconds: dict[str, list[float]] = {"first": [], "whole": [], "ours": []}
-    goals = []
+    plain = []
     for seed in range(3):
         torch.manual_seed(seed)
-        trace, whole = plain_run(paths, order)
-        goals.append(min(loss for _, loss in trace))
-        seconds["first"].append(next(t for t, loss in trace if loss <= goals[-1] * 1.001))
-        seconds["whole"].append(whole)
-        seconds["ours"].append(our_run(chains, order, goals[-1] * 1.001))
-    note = f"test loss {statistics.mean(goals):.4f} of {EPOCHS} epochs, plus .1%; alignment in"
+        plain.append(plain_run(paths, order))
+    goal = statistics.mean(min(loss for _, loss in trace) for trace, _ in plain)
+    best = [min(trace, key=lambda point: point[1])[0] for trace, _ in plain]
+    crossings = ([t for t, loss in trace if loss <= goal] for trace, _ in plain)
+    first = [c[0] if c else b for c, b in zip(crossings, best, strict=True)]
+    ours = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        ours.append(our_run(chains, order, goal))
+    note = f"test loss {goal:.4f}, of {EPOCHS} epochs; three seeds; alignment in"
+    whole = [seconds for _, seconds in plain]
     return [
-        Ratio(
-            "to its lowest test loss: whole walkthrough", seconds["whole"], seconds["ours"], note
-        ),
-        Ratio("the same: its own first crossing", seconds["first"], seconds["ours"], note),
+        Ratio("to its lowest test loss: whole walkthrough", whole, ours, note),
+        Ratio("the same: its own first crossing", first, ours, note),
     ]
 
 
@@ -163,7 +168,7 @@ def our_run(chains: Tensor, order: Tensor, goal: float) -> float:
     adam = torch.optim.Adam(model.parameters(), lr=2e-3, fused=True)
     for step in range(2000):
         adam.zero_grad()
-        x = flat[torch.randint(cut, (128,))]
+        x = flat[torch.randint(cut, (256,))]
         vae_loss(x, *model(x))[0].backward()
         adam.step()
         with torch.no_grad():

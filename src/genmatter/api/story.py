@@ -210,12 +210,14 @@ class _Teller:
         alike = (
             torch.arange(len(self.test)) if sizes is None else (sizes == sizes[0]).nonzero()[:, 0]
         )
-        a, b = self.test[alike[:1]], self.test[alike[1:2]]
+        z = self.it.encode(self.test[alike[:MAPPED]]).flatten(1)
+        far = (z - z[0]).norm(dim=1).argmax()  # neighbours in time would be the same object
+        a, b = self.test[alike[:1]], self.test[alike[far][None]]
         blocks: list[Block] = []
         for path in ("straight", "spherical"):
             objects, alphas = self.it.interpolate(a, b, SHOWN, path=path)
             titles = [f"α = {s:.2f}" for s in alphas.tolist()]
-            words = f"Between two objects of the test split, {path} in latent space."
+            words = f"Between two far objects of the test split, {path} in latent space."
             blocks += self._picture(objects, words, f"interpolation_{path}", titles)
         return blocks
 

@@ -140,7 +140,9 @@ class _Loop:
         self.inner = _Objective(model)
         self.objective: Any
         self.objective, self.adam = fabric.setup(self.inner, adam)
+        # looked up once: walking through the modules at every step costs as much as averaging
         self.pairs = list(zip(self.mean.parameters(), model.parameters(), strict=True))
+        self.buffers = list(zip(self.mean.buffers(), model.buffers(), strict=True))
         self.per_epoch = len(order(train.sizes, optim.batch_size, seed, 0))
         self.last_step = optim.epochs * self.per_epoch
         self.state, self.progress = Fit(), progress
@@ -185,7 +187,7 @@ class _Loop:
         means: list[Tensor] = [a for a, _ in self.pairs]
         news: list[Tensor] = [b for _, b in self.pairs]
         torch._foreach_lerp_(means, news, weight)  # pyright: ignore[reportPrivateImportUsage]
-        for a, b in zip(self.mean.buffers(), self.model.buffers(), strict=True):
+        for a, b in self.buffers:
             a.copy_(b)
 
     @torch.no_grad()
