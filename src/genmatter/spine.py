@@ -15,6 +15,7 @@ __all__ = [
     "Representation",
     "Score",
     "Splits",
+    "Steerable",
 ]
 
 import abc
@@ -83,10 +84,24 @@ class Latent(Protocol):
 class Likelihood(Protocol):
     """The ability behind `score`: a lower bound on log p(x) of each example, in nats.
 
-    With `importance` above 1 it is the tighter bound of that many draws of the latent.
+    With `importance` above 1 it is the tighter bound of that many draws of the latent. A model
+    whose value is no bound but exact says so in `exact_likelihood`.
     """
 
     def log_likelihood(self, batch: Any, importance: int = 1) -> Tensor: ...
+
+
+@runtime_checkable
+class Steerable(Protocol):
+    """The ability behind `sample --steer`: drawing where a differentiable number has a value.
+
+    Samples are of the model's law times a normal factor of that width around the value, as
+    closely as the model can.
+    """
+
+    def steer(
+        self, given: Any, measure: Callable[[Any], Tensor], value: float, width: float
+    ) -> Any: ...
 
 
 @dataclass(frozen=True)
