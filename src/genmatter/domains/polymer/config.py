@@ -4,6 +4,8 @@ __all__ = [
     "LONG_PATHS",
     "RECIPES",
     "PolymerDataConfig",
+    "PolymerDiffusionConfig",
+    "PolymerDiffusionSamplingConfig",
     "PolymerSamplingConfig",
     "PolymerVAEConfig",
     "PotentialConfig",
@@ -179,5 +181,110 @@ PolymerVAEConfig.presets = {
     ),
 }  # fmt: skip
 
-RECIPES = {"vae": PolymerVAEConfig}
+
+@dataclass(frozen=True, kw_only=True)
+class PolymerDiffusionSamplingConfig:
+    """How samples are drawn; these may change after training."""
+
+    sampler: Literal["ode", "sde", "ancestral"] = "sde"
+    """The probability flow, the flow with noise added back at each step, or DDPM's chain."""
+    steps: int = 20
+    """Network calls of a sample."""
+    churn: float = 0.5
+    """Share of a step by which the sde goes back up before the next one."""
+    last: float = 0.2
+    """Share of the way, 0 at the cleanest level, from which the last step goes to the data."""
+    latent_steps: int = 40
+    """Steps of the flow for encoding, decoding and likelihoods, at two network calls each."""
+    condition: str = ""
+    """What is wanted of samples: NAME=VALUE, ... of the observables in `conditions`."""
+    reject_clashes: bool = False
+    """Draw again where two beads clash. Biases the radius of gyration up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolymerDiffusionConfig(Config):
+    """Diffusion of bead-spring polymers: flow matching with pair forces."""
+
+    aliases: ClassVar[dict[str, str]] = {
+        "learning_rate": "lr",
+        "num_epochs": "epochs",
+        "hidden": "hidden_dim",
+        "T": "noise_steps",
+        "timesteps": "noise_steps",
+    }
+
+    data: PolymerDataConfig = PolymerDataConfig()
+    sampling: PolymerDiffusionSamplingConfig = PolymerDiffusionSamplingConfig()
+    optim: Optim = Optim(
+        epochs=60, lr=4e-3, schedule="cosine", warmup_steps=100, grad_clip=10.0, ema=0.999,
+        keep="last",
+    )  # fmt: skip
+    representation: Literal["cartesian", "internal", "bonds"] = "bonds"
+    """Aligned coordinates, bonds and angles, or decorrelated bond vectors with pair forces."""
+    mirror: bool = False
+    """Take mirror images for the same shape."""
+    path: Literal["arc", "line", "betas"] = "arc"
+    """From data to noise: a quarter turn, a straight line, or DDPM's steps."""
+    predict: Literal["velocity", "noise", "data"] = "velocity"
+    """What the network is to say of a noisy chain."""
+    low: float = 0.003
+    """Cleanest level: noise over signal (arc), or time (line)."""
+    high: float = 30.0
+    """Noisiest level: noise over signal (arc)."""
+    noise_steps: int = 200
+    """T (betas)."""
+    beta_start: float = 1e-4
+    """The first beta."""
+    beta_end: float = 0.02
+    """The last beta."""
+    hidden_dim: int = 128
+    """Width of the hidden layers."""
+    layers: int = 3
+    """Hidden layers."""
+    tables: int = 16
+    """Places of the pair forces' tables of distance; 0 leaves pair forces out (bonds)."""
+    antithetic: bool = True
+    """Show each chain under a noise and its opposite, at twice the cost of a step."""
+    conditions: tuple[str, ...] = ()
+    """Observables that samples can be asked for, such as radius_of_gyration (bonds)."""
+    hide_conditions: float = 0.3
+    """Chance that training hides a condition, so that the model works without it too."""
+
+
+PolymerDiffusionConfig.presets = {
+    "walkthrough": PolymerDiffusionConfig(
+        data=PolymerVAEConfig.presets["walkthrough"].data,  # pyright: ignore[reportAttributeAccessIssue]
+        sampling=PolymerDiffusionSamplingConfig(sampler="ancestral", steps=200, last=0.0),
+        optim=Optim(epochs=200, batch_size=256, lr=1e-3, ema=0.0, keep="last"),
+        representation="cartesian",
+        path="betas",
+        predict="noise",
+        hidden_dim=256,
+        antithetic=False,
+    ),
+    "flow": PolymerDiffusionConfig(
+        sampling=PolymerDiffusionSamplingConfig(sampler="ode", last=0.03),
+        representation="cartesian",
+        path="line",
+        low=0.001,
+        hidden_dim=256,
+    ),
+    "internal": PolymerDiffusionConfig(
+        sampling=PolymerDiffusionSamplingConfig(sampler="ode"),
+        representation="internal",
+        hidden_dim=256,
+    ),
+    "conditional": PolymerDiffusionConfig(conditions=("radius_of_gyration", "end_to_end")),
+    "tiny": PolymerDiffusionConfig(
+        data=PolymerDataConfig(chains=256, valid_chains=64, test_chains=128),
+        sampling=PolymerDiffusionSamplingConfig(steps=8, latent_steps=8),
+        optim=Optim(epochs=2, batch_size=64, lr=3e-3),
+        hidden_dim=32,
+        layers=2,
+        tables=8,
+    ),
+}  # fmt: skip
+
+RECIPES = {"vae": PolymerVAEConfig, "diffusion": PolymerDiffusionConfig}
 """The recipes of this domain, by the name that follows `polymer/`."""

@@ -17,7 +17,7 @@ from genmatter.domains.polymer.baselines import baselines
 from genmatter.domains.polymer.config import PolymerDataConfig
 from genmatter.domains.polymer.formats import SUFFIXES, read, write
 from genmatter.domains.polymer.potential import energy
-from genmatter.domains.polymer.represent import Cartesian, Internal
+from genmatter.domains.polymer.represent import BondVectors, Cartesian, Internal
 from genmatter.loading.split import autocorrelation, leak
 from genmatter.maths.geometry import radius_of_gyration
 from genmatter.spine import Domain, Representation, Score, Splits
@@ -31,7 +31,9 @@ class Polymer(Domain[Tensor]):
 
     @property
     def representation(self) -> type[Representation]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return {"cartesian": Cartesian, "internal": Internal}[self.config.representation]
+        return {"cartesian": Cartesian, "internal": Internal, "bonds": BondVectors}[
+            self.config.representation
+        ]
 
     def load(self) -> Splits[Tensor]:
         return data.load(self.config.data)
