@@ -1,10 +1,11 @@
-"""Quality of `polymer/vae`, over three seeds, as the table in `docs/domains/polymer.md`.
+"""Quality of the polymer recipes, over three seeds, as the tables in `docs/domains/polymer.md`.
 
     python -m benchmarks.polymer_table                    simulated chains, 10,000 / 10,000
+    python -m benchmarks.polymer_table --ways             what was tried for polymer/diffusion
     python -m benchmarks.polymer_table --data FILE.npz    a file's chains, split in blocks
 
 Every figure is that of raw samples. The table is printed, and kept in the page it belongs to
-where `--write` is given.
+where `--write` is given. A model is written RECIPE[:PRESET][,FIELD=VALUE ...].
 """
 
 import argparse
@@ -12,59 +13,108 @@ import dataclasses
 import re
 import statistics
 import tempfile
+import time
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from genmatter import api
 from genmatter.api.evaluation import FLOOR, TRAIN, Table, scores
 from genmatter.config import replaced, resolve
 from genmatter.recipes import find
-from genmatter.run import Run
 
-RECIPE = "polymer/vae"
+MODELS = (
+    "polymer/vae", "polymer/vae:gaussian", "polymer/vae:walkthrough",
+    "polymer/diffusion", "polymer/diffusion:walkthrough",
+)  # fmt: skip
+WAYS = (
+    "polymer/diffusion", "polymer/diffusion,sampler=ode", "polymer/diffusion,steps=10",
+    "polymer/diffusion,sampler=ode,steps=10", "polymer/diffusion,antithetic=false",
+    "polymer/diffusion,path=line,low=0.001", "polymer/diffusion,tables=0",
+    "polymer/diffusion:flow", "polymer/diffusion:internal",
+)  # fmt: skip
 SEEDS = (0, 1, 2)
 PAGE = Path(__file__).parent.parent / "docs" / "domains" / "polymer.md"
+RUNS = tempfile.TemporaryDirectory()
 
 
 def main() -> None:
     """Trains, scores, prints."""
-    parser = argparse.ArgumentParser(description="Quality of polymer/vae")
+    parser = argparse.ArgumentParser(description="Quality of the polymer recipes")
     parser.add_argument("--data", default="", help="a file of chains; simulates without it")
     parser.add_argument("--clash", type=float, default=0.0, help="distance of a clash")
-    parser.add_argument("--presets", nargs="+", default=["default", "gaussian", "walkthrough"])
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--ways", action="store_true", help="ways to build polymer/diffusion")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--write", action="store_true", help="put the table into the docs")
     told = parser.parse_args()
+    models = WAYS if told.ways else told.models
     rows: dict[str, list[dict[str, float]]] = {}
-    for preset in told.presets:
+    for model in models:
         for seed in told.seeds:
-            table, seconds = one(preset, seed, told.data, told.clash)
+            table, cost = one(model, seed, told.data, told.clash)
             for name, row in table.items():
-                key = f"**{RECIPE}**, {preset}" if name == "samples" else name
+                key = f"**{named(model)}**" if name == "samples" else name
                 values = {k: s.value for k, s in row.items()}
-                extra = {"training, s": seconds} if name == "samples" else {}
-                if name == "samples" or preset == told.presets[0]:
-                    rows.setdefault(key, []).append(values | extra)
-            print(f"{preset} seed {seed}: {rows[f'**{RECIPE}**, {preset}'][-1]}", flush=True)
+                if name == "samples" or model == models[0]:
+                    rows.setdefault(key, []).append(values | (cost if name == "samples" else {}))
+            print(f"{model} seed {seed}: {rows[f'**{named(model)}**'][-1]}", flush=True)
     text = markdown(rows)
     print(text)
     if told.write:
-        keep(text, "file" if told.data else "simulated")
+        keep(text, "ways" if told.ways else "file" if told.data else "simulated")
 
 
-def one(preset: str, seed: int, data: str, clash: float) -> tuple[Table, float]:
-    """Trains one model, and scores as many samples as there are test chains.
+def named(model: str) -> str:
+    """Returns how the table calls a model."""
+    return model.replace(":", ", ").replace(",", ", ").replace("  ", " ")
+
+
+def one(model: str, seed: int, data: str, clash: float) -> tuple[Table, dict[str, float]]:
+    """Trains one model, and scores as many samples as there are test chains."""
+    recipe, preset, fields = read(model)
+    known = vars(find(recipe)().sampling)  # pyright: ignore[reportAttributeAccessIssue]
+    sampling = {k: v for k, v in fields.items() if k in known}
+    rest = {k: v for k, v in fields.items() if k not in known}
+    run = trained(recipe, preset, tuple(rest.items()), seed, data, clash)
+    it = api.load(run, **sampling)
+    seconds = it.run.read_history()[-1]["seconds"]  # pyright: ignore[reportOptionalMemberAccess]
+    start = time.perf_counter()
+    samples = it.sample(n := len(it.splits.test)).objects
+    cost = {"training, s": seconds, "10,000 samples, s": (time.perf_counter() - start) * 1e4 / n}
+    return scores(it, samples), cost
+
+
+def read(model: str) -> tuple[str, str, dict[str, Any]]:
+    """Returns recipe, preset and fields of a model as it is written."""
+    head, *parts = model.split(",")
+    recipe, _, preset = head.partition(":")
+    fields = {k: yaml.safe_load(v) for k, v in (part.split("=") for part in parts)}
+    return recipe, preset, fields
+
+
+@cache
+def trained(
+    recipe: str,
+    preset: str,
+    fields: tuple[tuple[str, Any], ...],
+    seed: int,
+    data: str,
+    clash: float,
+) -> Path:
+    """Trains a model, and returns its run.
 
     Every preset sees the same chains: those of the default config, or of the file.
     """
-    cls: Any = find(RECIPE)
-    config = resolve(cls, preset="" if preset == "default" else preset, seed=seed)
+    cls: Any = find(recipe)
+    config = resolve(cls, preset=preset, seed=seed, **dict(fields))
     chains = replaced(cls().data, {"source": data, "clash": clash})
     config = dataclasses.replace(config, data=chains)  # pyright: ignore[reportCallIssue]
-    with tempfile.TemporaryDirectory() as folder:
-        it = api.train(RECIPE, config, run=Path(folder) / "run")
-        seconds = Run(Path(folder) / "run").read_history()[-1]["seconds"]
-        return scores(it, it.sample(len(it.splits.test)).objects), seconds
+    run = Path(RUNS.name) / str(len(list(Path(RUNS.name).iterdir())))
+    api.train(recipe, config, run=run)
+    return run
 
 
 def markdown(rows: dict[str, list[dict[str, float]]]) -> str:

@@ -64,6 +64,9 @@ class Generative(nn.Module, abc.ABC, Generic[B]):
     def sample(self, given: B) -> B:
         """Draws one completion of each row; what `given` knows comes back unchanged."""
 
+    def begin(self, batches: Iterable[B]) -> None:
+        """Sets what has a closed form before the gradients, such as a linear start."""
+
     def finish(self, batches: Iterable[B]) -> None:
         """Fits what has a closed form once the gradients are done, such as a latent prior."""
 

@@ -56,6 +56,7 @@ class VAE(Generative):
         penalties: Further terms, by name, each with its weight at an epoch.
         temperature: Standard deviation of the prior that is sampled.
         noise: Whether samples are drawn from p(x|z), or are its mode.
+        start: Sets the networks from the training batches, before any gradient.
     """
 
     def __init__(
@@ -70,15 +71,21 @@ class VAE(Generative):
         penalties: Mapping[str, tuple[Weight, Penalty]] | None = None,
         temperature: float = 1.0,
         noise: bool = True,
+        start: Callable[[Iterable[Any]], None] = lambda batches: None,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.prior = encoder, decoder, prior
         self.shape, self.beta = shape, beta
         self.free_bits, self.temperature, self.noise = free_bits, temperature, noise
-        self.penalties = dict(penalties or {})
+        self.penalties, self.start = dict(penalties or {}), start
         self.parts = nn.ModuleDict(
             {k: p for k, (_, p) in self.penalties.items() if isinstance(p, nn.Module)}
         )
+
+    @torch.no_grad()
+    def begin(self, batches: Iterable[Batch]) -> None:
+        """Sets the networks where there is a way to."""
+        self.start(batches)
 
     def loss(self, batch: Batch, epoch: float) -> Loss:
         """Returns the terms `reconstruction`, `kl`, `free_bits` if there are any, and penalties.

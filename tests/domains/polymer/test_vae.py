@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 
+from genmatter.config import replaced
 from genmatter.domains.polymer import reference
 from genmatter.domains.polymer.config import PolymerVAEConfig
 from genmatter.domains.polymer.growth import Grown, Growth
 from genmatter.domains.polymer.represent import Cartesian, ChainBatch, Internal
 from genmatter.domains.polymer.vae import build
 from genmatter.errors import ConfigError
+from genmatter.maths import ppca
 from genmatter.maths.geometry import centre, radius_of_gyration
 from genmatter.maths.noise import generator
 
@@ -286,3 +288,27 @@ def test_the_reference_model_runs_as_it_does_there():
     total, _, kl = reference.vae_loss(x, recon, mu, sigma, beta=0.5)
     total.backward()
     assert kl > 0
+
+
+@pytest.mark.parametrize("posterior", ["softplus", "log_variance"])
+def test_a_linear_start_is_probabilistic_pca(posterior):
+    config = replaced(
+        PRESETS["gaussian"], {"start": "linear", "posterior": posterior, "latent_dim": 3}
+    )
+    x = chains(500)
+    batch = represented(config, x).encode(x)
+    model = build(config, represented(config, x)).eval()
+    model.begin([batch[:200], batch[200:]])
+    best = ppca.fit(batch.x, 3)
+    law = torch.distributions.MultivariateNormal(
+        best.mean, best.loadings @ best.loadings.T + best.noise**2 * torch.eye(12)
+    )
+    torch.testing.assert_close(
+        model.log_likelihood(batch, 50).mean(), law.log_prob(batch.x).mean(), atol=0.1, rtol=0
+    )
+
+
+def test_a_linear_start_of_chains_that_grow_is_refused():
+    config = replaced(TINY, {"start": "linear"})
+    with pytest.raises(ConfigError, match="cartesian"):
+        build(config, represented(config, chains()))

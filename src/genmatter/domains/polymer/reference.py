@@ -7,7 +7,7 @@ trains these very networks.
 __all__ = [
     "Decoder", "Encoder", "PolymerDecoder", "PolymerEncoder", "PolymerVAE", "align_principal",
     "center_com", "find_principal_axis", "make_2d_rotation", "meaning_of_beta",
-    "radius_of_gyration", "vae_loss",
+    "radius_of_gyration", "start_linear", "vae_loss",
 ]  # fmt: skip
 
 import math
@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmatter.maths import geometry
-from genmatter.nn.mlp import mlp
+from genmatter.maths import geometry, ppca
+from genmatter.nn.mlp import carry, mlp
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -99,6 +99,30 @@ class Decoder(nn.Module):
 
 
 PolymerEncoder, PolymerDecoder = Encoder, Decoder
+
+
+def start_linear(
+    encoder: Encoder, decoder: Decoder, x: Float[Tensor, "n in"], noise: float | None = None
+) -> float:
+    """Sets both networks to the best linear ones for flat chains, by probabilistic PCA.
+
+    With two latents they are better, from the first step on, than the walkthrough's training
+    makes them from random weights.
+
+    Returns:
+        The width of the decoder: `noise`, or the best one where that is None.
+    """
+    latent = encoder.fc_mu.out_features
+    best = ppca.fit(x, latent, noise)
+    to_mean = nn.Sequential(*encoder.net, encoder.fc_mu)
+    carry(to_mean, best.inverse, -best.inverse @ best.mean)
+    carry(decoder.net, best.loadings, best.mean)
+    std = best.posterior
+    raw = 2 * std.log() if encoder.posterior == "log_variance" else std.expm1().log()
+    with torch.no_grad():
+        encoder.fc_sigma.weight.zero_()
+        encoder.fc_sigma.bias.copy_(raw)
+    return best.noise
 
 
 class PolymerVAE(nn.Module):

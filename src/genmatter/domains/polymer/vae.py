@@ -12,7 +12,7 @@ coordinates, with :math:`s` learned, or the width that the walkthrough's beta st
 __all__ = ["Beads", "CartesianDecoder", "ChainEncoder", "build"]
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,12 @@ from torch import Tensor, nn
 
 from genmatter.domains.polymer.config import PolymerVAEConfig
 from genmatter.domains.polymer.growth import Growth
-from genmatter.domains.polymer.reference import Decoder, Encoder, meaning_of_beta
+from genmatter.domains.polymer.reference import (
+    Decoder,
+    Encoder,
+    meaning_of_beta,
+    start_linear,
+)
 from genmatter.domains.polymer.represent import Cartesian, ChainBatch, Internal
 from genmatter.errors import ConfigError
 from genmatter.generative.prior import MixturePrior
@@ -87,6 +92,8 @@ def features(representation: Internal, batch: ChainBatch) -> Tensor:
 
 def build(config: PolymerVAEConfig, representation: Cartesian | Internal) -> VAE:
     """Returns an untrained model."""
+    if config.start == "linear" and isinstance(representation, Internal):
+        raise ConfigError("a linear start needs --representation cartesian")
     make = _growing if isinstance(representation, Internal) else _cartesian
     return make(config, representation)  # pyright: ignore[reportArgumentType]
 
@@ -114,10 +121,21 @@ def _cartesian(config: PolymerVAEConfig, representation: Cartesian) -> VAE:
     width = meaning_of_beta(c.beta, size, c.latent_dim) if fixed else 0.3
     unit = c.beta if fixed else 1.0
     decoder = CartesianDecoder(Decoder(c.latent_dim, c.hidden_dim, size), width, learned=not fixed)
-    return _model(
-        c, Encoder(size, c.hidden_dim, c.latent_dim, c.posterior), lambda batch: batch.x, decoder,
-        c.beta / unit, c.beta_start / unit, {},
-    )  # fmt: skip
+    encoder = Encoder(size, c.hidden_dim, c.latent_dim, c.posterior)
+    model = _model(
+        c, encoder, lambda batch: batch.x, decoder, c.beta / unit, c.beta_start / unit, {}
+    )
+    if c.start == "linear":
+        model.start = lambda batches: _linear(encoder, decoder, batches, width if fixed else None)
+    return model
+
+
+def _linear(
+    encoder: Encoder, decoder: CartesianDecoder, batches: Iterable[ChainBatch], width: float | None
+) -> None:
+    x = torch.cat([batch.x for batch in batches])
+    width = start_linear(encoder, decoder.net, x, width)
+    decoder.log_width.fill_(math.log(width))
 
 
 def _model(
