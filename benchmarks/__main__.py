@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import polymer
+from benchmarks import engine, polymer, polymer_diffusion
 from benchmarks.harness import markdown
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -14,7 +14,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 def main() -> None:
     """Runs every comparison on one thread."""
     torch.set_num_threads(1)
-    text = markdown(polymer.ratios())
+    text = markdown([r for part in (polymer, polymer_diffusion, engine) for r in part.ratios()])
     print(text)
     page = PAGE.read_text()
     new = re.sub(
