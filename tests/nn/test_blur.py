@@ -92,3 +92,13 @@ def test_tables_are_straight_between_their_places(scale):
     want = torch.where(kind.bool(), 7 - 7 * share, 7 * share)
     torch.testing.assert_close(looked_up(tables, kind, share), want, atol=1e-4, rtol=1e-4)
     assert looked_up(tables, kind, share + 1).eq(0).all()
+
+
+def test_a_table_is_made_again_when_its_energy_has_changed():
+    force = BlurredForce(TableEnergy(Logarithmic(0.05, 1.0), 8), 1.0, 2)
+    with torch.no_grad():
+        first = force.table()
+        assert force.table() is first
+        force.energy.values.add_(1)
+        assert not torch.equal(force.table(), first)
+    assert force.table().requires_grad

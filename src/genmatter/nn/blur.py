@@ -83,8 +83,18 @@ class BlurredForce(nn.Module):
         }  # fmt: skip
         for name, value in parts.items():
             self.register_buffer(name, value, persistent=False)
+        self._last: tuple[list[tuple[int, int]], Tensor] | None = None
 
     def table(self) -> Float[Tensor, "levels places"]:
+        """Returns the blurred force at all places; the last one again while nothing is learned."""
+        if torch.is_grad_enabled():
+            return self._table()
+        now = [(p.data_ptr(), p._version) for p in self.energy.parameters()]
+        if self._last is None or self._last[0] != now:
+            self._last = now, self._table()
+        return self._last[1]
+
+    def _table(self) -> Float[Tensor, "levels places"]:
         """Returns the blurred force at all places.
 
         Where little is let be, H and its slope are sums of what is, and elsewhere one less what
