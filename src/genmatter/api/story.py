@@ -247,25 +247,24 @@ class _Teller:
         ]
         marks = {what.name: {"lowest in the training split": float(known.min())}}
         sheet = plots.trace({what.name: found.values.numpy()}, self.units, best, marks)
-        lowest = self.it.splits.train[known.argmin()[None]]
-        pair = torch.cat([found.ends[[best]], lowest]) if isinstance(lowest, Tensor) else None
         blocks: list[Block] = [
             Text(words),
             Table(["", what.name, ""], rows),
             Picture(sheet, "The property over the steps of every walk."),
         ]
-        if pair is not None:
-            titles = [
-                f"optimised {float(found.reached[best]):.3f}",
-                f"training {float(known.min()):.3f}",
-            ]
-            blocks += self._picture(
-                pair,
-                "The best result beside the lowest of the training split.",
-                "optimised",
-                titles,
-            )
-        return blocks
+        lowest = self.it.splits.train[known.argmin()[None]]
+        pair = self._joined(found.ends[torch.tensor([best])], lowest)
+        titles = [
+            f"optimised {float(found.reached[best]):.3f}",
+            f"training {float(known.min()):.3f}",
+        ]
+        words = "The best result beside the lowest of the training split."
+        return blocks + self._picture(pair, words, "optimised", titles)
+
+    def _joined(self, *sets: Any) -> Any:
+        """Returns objects of any kind as one set, by way of batches, which can be joined."""
+        batches = [self.it.representation.encode(objects).to("cpu") for objects in sets]
+        return self.it.representation.decode(type(batches[0]).cat(batches))
 
     def repetition(self) -> list[Block]:
         home = self.run.path
