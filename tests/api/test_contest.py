@@ -75,6 +75,14 @@ def test_a_score_that_happens_to_be_perfect_keeps_its_spread():
     assert said({"a": 0.0, "b": 0.5}, {"a": [0.0] * 10, "b": [0.4, 0.6] * 5}).winner == "a"
 
 
+def test_noise_in_common_does_not_cancel_across_the_best_value():
+    """One run lies below and one above, so that what moves both towards one moves off another."""
+    noise = [-0.1, 0.1] * 5
+    pieces = {"a": [-0.2 + e for e in noise], "b": [0.1 + e for e in noise]}
+    assert not said({"a": -0.2, "b": 0.1}, pieces).winner
+    assert said({"a": 0.2, "b": 0.1}, pieces | {"a": [0.2 + e for e in noise]}).winner == "b"
+
+
 def test_leads_are_antisymmetric():
     contest = played(apart, {"a": normal(90, "a", mean=1.0), "b": normal(90, "b")}, normal(90, 0))
     assert contest.lead("a", "b", "mean") == -contest.lead("b", "a", "mean") < 0
