@@ -28,7 +28,7 @@ VERBS = {
     "encode": "write the latent coordinates of objects",
     "interpolate": "write the objects between two",
     "optimise": "follow the gradient of a property in latent space",
-    "report": "write the page that tells the run's whole story",
+    "report": "write the page that tells a run's whole story, or compares several",
     "doctor": "say what is installed, and check that it works",
 }
 
@@ -287,11 +287,13 @@ def _optimise(argv: list[str]) -> None:
 
 def _report(argv: list[str]) -> None:
     parser = _parser("report")
+    parser.add_argument("others", nargs="*", help="runs of the same domain to set beside it")
     parser.add_argument("-n", type=int, default=2000, help="samples to score, if none were")
-    known = parser.parse_args(argv)
+    parser.add_argument("--out", help="the page; comparison-RUN-RUN.html for several runs")
+    known = parser.parse_intermixed_args(argv)
     from genmatter import api
 
-    print(f"report: {api.report(known.run, n=known.n)}")
+    print(f"report: {api.report(known.run, *known.others, n=known.n, out=known.out)}")
 
 
 def _doctor(argv: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Scores of samples beside their floor and the simplest models, all by the same measure."""
 
-__all__ = ["Table", "from_json", "scores", "to_json"]
+__all__ = ["FLOOR", "TRAIN", "Table", "from_json", "references", "scores", "to_json"]
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 
 from genmatter.api.progress import bar
 from genmatter.api.trained import Trained
-from genmatter.spine import Latent, Score
+from genmatter.spine import Domain, Latent, Score, Splits
 
 Table = dict[str, dict[str, Score]]
 """Scores by name, for samples, floor and each baseline."""
@@ -29,12 +29,8 @@ def scores(it: Trained, samples: Any, name: str = "samples") -> Table:
     reconstructs the test split to its row, and the floor what its representation loses.
     """
     splits = it.splits
-    n = min(len(samples), len(splits.test))
-    some = torch.linspace(0, len(splits.train) - 1, min(n, len(splits.train))).long()
-    rows = {name: samples, FLOOR: splits.valid, TRAIN: splits.train[some]}
-    if splits.valid is splits.test:
-        del rows[FLOOR]
-    rows |= it.domain.baselines(splits.train, n)
+    rows = {name: samples}
+    rows |= references(it.domain, splits, min(len(samples), len(splits.test)))
     table = {
         row: it.domain.score(objects, splits)
         for row, objects in bar("evaluate", rows.items(), len(rows), "row")
@@ -45,6 +41,17 @@ def scores(it: Trained, samples: Any, name: str = "samples") -> Table:
         table[FLOOR] = table.get(FLOOR, {}) | it.domain.match(test, again)
         table[name] |= it.reconstruct(test).scores
     return table
+
+
+def references(domain: Domain, splits: Splits[Any], n: int) -> dict[str, Any]:
+    """Returns the sets that samples stand beside: held-out data, training data, baselines.
+
+    There is no held-out data where the validation split is the test split. Of the training data
+    and each baseline there are `n` objects at most.
+    """
+    some = torch.linspace(0, len(splits.train) - 1, min(n, len(splits.train))).long()
+    held = {} if splits.valid is splits.test else {FLOOR: splits.valid}
+    return held | {TRAIN: splits.train[some]} | domain.baselines(splits.train, n)
 
 
 def to_json(table: Table) -> dict[str, Any]:
