@@ -19,7 +19,7 @@ from genmatter.maths.noise import reseed, stream
 from genmatter.recipes import build_domain, build_model, find
 from genmatter.reporting.picture import png
 from genmatter.reporting.plots import curves
-from genmatter.run import Run, write_json
+from genmatter.run import Run, write_bytes, write_json
 from genmatter.spine import Representation
 from genmatter.training import checkpoint
 from genmatter.training.fit import Fit, fabric_for, fit
@@ -42,7 +42,8 @@ def train(
         config: All that the recipe can be told; without it, defaults, `preset` and `fields`.
         run: The folder; `runs/` and the recipe's name by default.
         preset: A named config of the recipe.
-        resume: Go on with the run that the folder holds, by its own config and `fields`.
+        resume: Go on with the run that the folder holds, by its own config and `fields`, or begin
+            one where the folder is empty.
         overwrite: Replace the run that the folder holds.
         **fields: Leaves of the config, such as `epochs=20`.
 
@@ -51,7 +52,7 @@ def train(
     """
     cls = find(recipe)
     home = Run(Path(run) if run else Path("runs") / recipe.replace("/", "-"))
-    if resume:
+    if resume and home.begun:
         config = config or _kept(home, recipe)
     config = config or configs.resolve(cls, preset=preset, recipe=recipe)
     config = configs.replaced(config, fields, cls.aliases)
@@ -60,11 +61,13 @@ def train(
     if config.stage and not config.parent:
         raise RecipeError(f"{recipe} needs a run of {config.stage}: give --parent RUN")
     fabric = fabric_for(config.device, config.precision, config.threads)
+    if fabric.is_global_zero:
+        home.refuse_if_taken(resume=resume, overwrite=overwrite)
     domain = build_domain(recipe, config)
-    splits = domain.load()
     parent = load(config.parent, device="cpu") if config.parent else None
     if parent and parent.recipe != config.stage:
         raise RecipeError(f"{recipe} starts from a run of {config.stage}, not of {parent.recipe}")
+    splits = domain.load()
     representation = (
         parent.representation if parent else domain.representation.fit(splits.train, config)
     )
@@ -88,7 +91,7 @@ def train(
     with _Bar(recipe) as bar:
         fit(
             model, data, examples(splits.valid), config.optim, config.seed, home, fabric,
-            resume=resume and home.last.is_file(), progress=bar,
+            resume=resume, progress=bar,
         )  # fmt: skip
     model.eval()
     with stream(config.seed, "finish"):
@@ -96,11 +99,11 @@ def train(
         model.finish(data[r].to(fabric.device) for r in rows)
     model = model.to(fabric.device).eval()
     if fabric.is_global_zero:
-        weights = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
-        checkpoint.write(home.model, weights, {})
         history = home.read_history()
         write_json(home.path / "training_history.json", _columns(history))
-        (home.path / "training_history.png").write_bytes(png(curves(history)))
+        write_bytes(home.path / "training_history.png", png(curves(history)))
+        weights = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
+        checkpoint.write(home.model, weights, {})  # last: where it is, the run is whole
     return Trained(recipe, config, domain, representation, model, home)
 
 
