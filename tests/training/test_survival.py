@@ -1,6 +1,5 @@
 """A training that is killed, interrupted or short of disk ends as if nothing had happened."""
 
-import json
 import os
 import random
 import shutil
@@ -8,8 +7,7 @@ import signal
 import time
 
 import pytest
-import torch
-from killing import Workshop
+from killing import same
 
 from genmatter.recipes import find_all
 from genmatter.run import Run
@@ -17,14 +15,6 @@ from genmatter.training import checkpoint
 
 SEED = int(os.environ.get("GENMATTER_KILL_SEED", "0"))
 """Of the moments at which processes are killed; time itself is never quite the same."""
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
-    workshop = Workshop(tmp_path_factory.mktemp("workshop"))
-    assert workshop.run("list")[0] == 0  # its imports are over
-    yield workshop
-    workshop.close()
 
 
 @pytest.fixture(scope="module")
@@ -50,29 +40,6 @@ def bag(workshop, command, tmp_path_factory):
     words = command("bag/vae", "--epochs", "1")
     assert workshop.run(*words, "--run", home)[0] == 0
     return words, home
-
-
-def ends(home):
-    """Returns all that a training leaves behind, but for how long it took."""
-    run = Run(home)
-    tensors = {
-        f"{path.name}/{k}": v
-        for path in (run.model, run.last, run.best)
-        for k, v in checkpoint.read(path)[0].items()
-    }
-    columns = json.loads((home / "training_history.json").read_text())
-    names = sorted(str(p.relative_to(home)) for p in home.rglob("*"))
-    texts = [p.read_text() for p in (run.config, run.representation)]
-    rows = [row | {"seconds": 0} for row in run.read_history()]
-    return tensors, [rows, columns | {"seconds": 0}, names, texts]
-
-
-def same(home, other, why=""):
-    (a, b), (c, d) = ends(home), ends(other)
-    assert a.keys() == c.keys(), why
-    for k in a:
-        assert torch.equal(a[k], c[k]), f"{k} {why}"
-    assert b == d, why
 
 
 @pytest.mark.parametrize("recipe", find_all())

@@ -4,6 +4,7 @@ __all__ = ["load", "train"]
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from genmatter.api.trained import Trained
 from genmatter.config import Config
 from genmatter.errors import ConfigError, RecipeError, RunError
 from genmatter.loading.examples import Examples, Stream, order
+from genmatter.loading.mapped import enough_memory
 from genmatter.maths.noise import reseed, stream
 from genmatter.recipes import build_domain, build_model, find
 from genmatter.reporting.picture import png
@@ -24,7 +26,11 @@ from genmatter.spine import Representation
 from genmatter.training import checkpoint
 from genmatter.training.fit import Fit, fabric_for, fit
 
+MOST_FINISHED = 100_000
+"""Examples, drawn by chance, that fits in closed form see; what they fit has far fewer numbers."""
 
+
+@enough_memory()
 def train(
     recipe: str,
     config: Config | None = None,
@@ -81,11 +87,10 @@ def train(
             _describe(kept, parent.recipe, parent.config, parent.representation)
 
     def examples(objects: Any) -> Examples:
-        if not config.optim.stream:
-            return representation.encode(objects)
         sizes = representation.sizes(objects)
         sizes = torch.ones(len(objects)) if sizes is None else sizes
-        return Stream(objects, representation.encode, sizes)
+        found = Stream(objects, representation.encode, sizes)
+        return found if config.optim.stream else found[torch.arange(len(objects))]
 
     data = examples(splits.train)
     with _Bar(recipe) as bar:
@@ -96,6 +101,7 @@ def train(
     model.eval()
     with stream(config.seed, "finish"):
         rows = order(data.sizes, config.optim.batch_size, "finish")
+        rows = rows[: math.ceil(MOST_FINISHED / config.optim.batch_size)]
         model.finish(data[r].to(fabric.device) for r in rows)
     model = model.to(fabric.device).eval()
     if fabric.is_global_zero:
