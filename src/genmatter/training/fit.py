@@ -6,9 +6,7 @@ them: a training that is killed at any moment and resumed ends with the same wei
 
 __all__ = ["Fit", "fabric_for", "fit", "learning_rate", "validate"]
 
-import copy
 import dataclasses
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +24,9 @@ from genmatter.maths.noise import reseed
 from genmatter.run import Run
 from genmatter.spine import Generative, Loss
 from genmatter.training import checkpoint
+from genmatter.training.average import Average
 from genmatter.training.interrupt import Interruption
+from genmatter.training.schedule import learning_rate
 from genmatter.training.state import Fit, packed, restore
 from genmatter.training.validation import validate
 
@@ -131,15 +131,13 @@ class _Loop:
     ) -> None:
         self.model, self.optim, self.seed, self.run, self.fabric = model, optim, seed, run, fabric
         self.train, self.valid = _resident(train, fabric), _resident(valid, fabric)
-        self.mean = copy.deepcopy(model).requires_grad_(False).to(fabric.device)
         free = [p for p in model.parameters() if p.requires_grad]
         adam = torch.optim.AdamW(free, lr=optim.lr, weight_decay=optim.weight_decay, fused=True)
         self.inner = _Objective(model)
         self.objective: Any
         self.objective, self.adam = fabric.setup(self.inner, adam)
-        # looked up once: walking through the modules at every step costs as much as averaging
-        self.pairs = list(zip(self.mean.parameters(), model.parameters(), strict=True))
-        self.buffers = list(zip(self.mean.buffers(), model.buffers(), strict=True))
+        self.average = Average(model, optim.ema, fabric.device)
+        self.mean = self.average.model
         self.per_epoch = len(order(train.sizes, optim.batch_size, seed, 0))
         self.last_step = optim.epochs * self.per_epoch
         self.state, self.progress = Fit(), progress
@@ -190,20 +188,9 @@ class _Loop:
         if self.optim.grad_clip:
             fabric.clip_gradients(self.objective, self.adam, max_norm=self.optim.grad_clip)
         self.adam.step()
-        self.average()
+        self.average.follow(state.step)
         self.count(losses, len(batch))
         state.step += 1
-
-    @torch.no_grad()
-    def average(self) -> None:
-        """Draws the averaged weights towards the new ones; slower once there were many steps."""
-        k = self.state.step
-        weight = 1 - min(self.optim.ema, (k + 1) / (k + 10))
-        means: list[Tensor] = [a for a, _ in self.pairs]
-        news: list[Tensor] = [b for _, b in self.pairs]
-        torch._foreach_lerp_(means, news, weight)  # pyright: ignore[reportPrivateImportUsage]
-        for a, b in self.buffers:
-            a.copy_(b)
 
     @torch.no_grad()
     def count(self, losses: Tensor, n: int) -> None:
@@ -283,14 +270,6 @@ class _Loop:
             self.model.load_state_dict(self.best)
         else:
             self.model.load_state_dict(self.mean.state_dict())
-
-
-def learning_rate(optim: Optim, step: int, last: int) -> float:
-    """Returns the step size at a step: linear warm-up, then constant or half a cosine."""
-    rise = min(1.0, (step + 1) / (optim.warmup_steps + 1))
-    if optim.schedule == "constant":
-        return optim.lr * rise
-    return optim.lr * rise * (1 + math.cos(math.pi * step / max(last, 1))) / 2
 
 
 def _resident(examples: Examples, fabric: Fabric) -> Examples:
