@@ -42,6 +42,13 @@ def test_a_history_that_a_kill_cut_is_read_up_to_there(tmp_path):
     assert [r["step"] for r in run.read_history()] == [1, 2, 3]
 
 
+def test_a_history_that_cannot_be_written_is_told(tmp_path):
+    run = Run(tmp_path)
+    run.history.mkdir()
+    with pytest.raises(RunError, match=r"cannot write '.*history.jsonl': Is a directory"):
+        run.append_history({"step": 1})
+
+
 def test_what_a_killed_beginning_leaves_is_no_run_and_not_in_the_way(tmp_path):
     run = Run(tmp_path / "run")
     (run.path / "checkpoints").mkdir(parents=True)

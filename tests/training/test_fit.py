@@ -183,6 +183,25 @@ def test_a_signal_in_the_last_step_of_an_epoch_closes_it(run, fabric):
     assert [row["epoch"] for row in run.read_history()] == [1, 2, 3, 4]
 
 
+def test_the_best_weights_outlast_their_file(fabric, tmp_path):
+    optim, ends = Optim(epochs=30, batch_size=40, lr=0.1, ema=0), []
+
+    def press(state, last):
+        if state.step == 25:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    for name in ("through", "cut"):
+        run, model = Run(tmp_path / name), Mean()
+        if name == "cut":
+            with pytest.raises(TrainingStoppedError):
+                fit(Mean(), rows(), rows(shift=1.0), optim, 0, run, fabric, progress=press)
+            run.best.unlink()
+        fit(model, rows(), rows(shift=1.0), optim, 0, run, fabric, resume=name == "cut")
+        ends.append((model.at.tolist(), checkpoint.read(run.best)[1]["step"]))
+    assert ends[0] == ends[1]
+    assert ends[0][1] < 25
+
+
 def test_a_second_ctrl_c_does_not_wait(run, fabric):
     def press(state, last):
         os.kill(os.getpid(), signal.SIGINT)
