@@ -103,7 +103,7 @@ def test_the_doctor_finds_the_installation_well(capsys):
         (["train", "polymer/vae", "--epoch", "3"], "did you mean 'epochs'"),
         (["train", "polymer/vae", "--epochs", "many"], "many"),
         (["train", "polymer/vae", "--data", "nowhere.npz"], "nowhere.npz"),
-        (["train", "polymer/vae", "--run", "{tmp}", "--resume"], "not a run folder"),
+        (["train", "polymer/vae", "--run", "{tmp}/mistyped", "--resume"], "no run to resume"),
         (["sample", "{tmp}"], "not a run folder"),
         (["sample", "{run}", "-n", "0"], "positive"),
         (["sample", "{run}", "--temprature", "1"], "did you mean 'temperature'"),

@@ -39,11 +39,12 @@ def main(argv: list[str] | None = None) -> int:
         return _run(sys.argv[1:] if argv is None else argv)
     except GenmatterError as error:
         print(f"genmatter: {error}", file=sys.stderr)
-        return 130 if isinstance(error, TrainingStoppedError) else 2
+        return 128 + error.signal if isinstance(error, TrainingStoppedError) else 2
     except BrokenPipeError:
         sys.stderr.close()
         return 141
     except KeyboardInterrupt:
+        print("genmatter: interrupted", file=sys.stderr)
         return 130
 
 
@@ -157,8 +158,8 @@ def _train(argv: list[str]) -> None:
     known, config = _recipe(argv, parser)
     folder = known.run or f"runs/{known.recipe.replace('/', '-')}"
     base = None
-    if known.resume:
-        home = Run(Path(folder))
+    home = Run(Path(folder))
+    if known.resume and home.begun:
         if home.recipe != known.recipe:
             raise RunError(f"{folder!r} holds a run of {home.recipe}, not of {known.recipe}")
         base = configs.load(home.config.read_text(), find(known.recipe)(), known.recipe)

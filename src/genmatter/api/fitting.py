@@ -4,6 +4,7 @@ __all__ = ["load", "train"]
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,21 @@ from genmatter.api.trained import Trained
 from genmatter.config import Config
 from genmatter.errors import ConfigError, RecipeError, RunError
 from genmatter.loading.examples import Examples, Stream, order
+from genmatter.loading.mapped import enough_memory
 from genmatter.maths.noise import reseed, stream
 from genmatter.recipes import build_domain, build_model, find
 from genmatter.reporting.picture import png
 from genmatter.reporting.plots import curves
-from genmatter.run import Run, write_json
+from genmatter.run import Run, write_bytes, write_json
 from genmatter.spine import Representation
 from genmatter.training import checkpoint
 from genmatter.training.fit import Fit, fabric_for, fit
 
+MOST_FINISHED = 100_000
+"""Examples, drawn by chance, that fits in closed form see; what they fit has far fewer numbers."""
 
+
+@enough_memory()
 def train(
     recipe: str,
     config: Config | None = None,
@@ -42,7 +48,8 @@ def train(
         config: All that the recipe can be told; without it, defaults, `preset` and `fields`.
         run: The folder; `runs/` and the recipe's name by default.
         preset: A named config of the recipe.
-        resume: Go on with the run that the folder holds, by its own config and `fields`.
+        resume: Go on with the run that the folder holds, by its own config and `fields`, or begin
+            one where the folder is empty.
         overwrite: Replace the run that the folder holds.
         **fields: Leaves of the config, such as `epochs=20`.
 
@@ -51,7 +58,7 @@ def train(
     """
     cls = find(recipe)
     home = Run(Path(run) if run else Path("runs") / recipe.replace("/", "-"))
-    if resume:
+    if resume and home.begun:
         config = config or _kept(home, recipe)
     config = config or configs.resolve(cls, preset=preset, recipe=recipe)
     config = configs.replaced(config, fields, cls.aliases)
@@ -60,11 +67,13 @@ def train(
     if config.stage and not config.parent:
         raise RecipeError(f"{recipe} needs a run of {config.stage}: give --parent RUN")
     fabric = fabric_for(config.device, config.precision, config.threads)
+    if fabric.is_global_zero:
+        home.refuse_if_taken(resume=resume, overwrite=overwrite)
     domain = build_domain(recipe, config)
-    splits = domain.load()
     parent = load(config.parent, device="cpu") if config.parent else None
     if parent and parent.recipe != config.stage:
         raise RecipeError(f"{recipe} starts from a run of {config.stage}, not of {parent.recipe}")
+    splits = domain.load()
     representation = (
         parent.representation if parent else domain.representation.fit(splits.train, config)
     )
@@ -78,29 +87,29 @@ def train(
             _describe(kept, parent.recipe, parent.config, parent.representation)
 
     def examples(objects: Any) -> Examples:
-        if not config.optim.stream:
-            return representation.encode(objects)
         sizes = representation.sizes(objects)
         sizes = torch.ones(len(objects)) if sizes is None else sizes
-        return Stream(objects, representation.encode, sizes)
+        found = Stream(objects, representation.encode, sizes)
+        return found if config.optim.stream else found[torch.arange(len(objects))]
 
     data = examples(splits.train)
     with _Bar(recipe) as bar:
         fit(
             model, data, examples(splits.valid), config.optim, config.seed, home, fabric,
-            resume=resume and home.last.is_file(), progress=bar,
+            resume=resume, progress=bar,
         )  # fmt: skip
     model.eval()
     with stream(config.seed, "finish"):
         rows = order(data.sizes, config.optim.batch_size, "finish")
+        rows = rows[: math.ceil(MOST_FINISHED / config.optim.batch_size)]
         model.finish(data[r].to(fabric.device) for r in rows)
     model = model.to(fabric.device).eval()
     if fabric.is_global_zero:
-        weights = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
-        checkpoint.write(home.model, weights, {})
         history = home.read_history()
         write_json(home.path / "training_history.json", _columns(history))
-        (home.path / "training_history.png").write_bytes(png(curves(history)))
+        write_bytes(home.path / "training_history.png", png(curves(history)))
+        weights = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
+        checkpoint.write(home.model, weights, {})  # last: where it is, the run is whole
     return Trained(recipe, config, domain, representation, model, home)
 
 

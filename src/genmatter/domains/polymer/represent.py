@@ -2,14 +2,18 @@
 
 __all__ = ["Cartesian", "ChainBatch", "Internal"]
 
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from genmatter.domains.polymer.formats import chunk
 from genmatter.errors import RepresentationError
 from genmatter.loading.batch import Batch
+from genmatter.loading.mapped import Mapped, parts
 from genmatter.maths import geometry
 from genmatter.maths.density import SoftplusMixture
 from genmatter.maths.geometry import align_principal, centre
@@ -35,8 +39,8 @@ class Cartesian(Representation[Tensor, ChainBatch]):
     mirror: bool = False
 
     @classmethod
-    def fit(cls, objects: Tensor, config: Any) -> "Cartesian":
-        return cls(*objects.shape[1:], mirror=config.mirror)
+    def fit(cls, objects: Tensor | Mapped[Tensor], config: Any) -> "Cartesian":
+        return cls(*objects[:1].shape[1:], mirror=config.mirror)
 
     @property
     def width(self) -> int:
@@ -44,6 +48,7 @@ class Cartesian(Representation[Tensor, ChainBatch]):
         return self.beads * self.dim
 
     def encode(self, objects: Tensor) -> ChainBatch:
+        objects = objects[:]  # reads chains that stay in a file
         _check(objects, self.beads, self.dim)
         return ChainBatch(align_principal(centre(objects), mirror=self.mirror).flatten(1))
 
@@ -70,13 +75,11 @@ class Internal(Representation[Tensor, ChainBatch]):
     mirror: bool = False
 
     @classmethod
-    def fit(cls, objects: Tensor, config: Any) -> "Internal":
-        bonds = objects.double().diff(dim=1).norm(dim=-1)
-        mean = bonds.mean().item()
-        y = SoftplusMixture.inverse(bonds, mean)
-        std = max(y.std().item(), 1e-3)  # rods have none
-        beads, dim = objects.shape[1:]
-        return cls(beads, dim, mean, (y.mean().item(), std), config.mirror)
+    def fit(cls, objects: Tensor | Mapped[Tensor], config: Any) -> "Internal":
+        beads, dim = objects[:1].shape[1:]
+        bond, _ = _moments(_bonds(objects))
+        mean, std = _moments(SoftplusMixture.inverse(b, bond) for b in _bonds(objects))
+        return cls(beads, dim, bond, (mean, max(std, 1e-3)), config.mirror)  # rods have no spread
 
     @property
     def widths(self) -> list[int]:
@@ -89,6 +92,7 @@ class Internal(Representation[Tensor, ChainBatch]):
         return geometry.InternalCoordinates(*batch.x.split(self.widths, -1))
 
     def encode(self, objects: Tensor) -> ChainBatch:
+        objects = objects[:]  # reads chains that stay in a file
         _check(objects, self.beads, self.dim)
         if self.mirror:
             objects = align_principal(centre(objects), mirror=True)
@@ -106,6 +110,28 @@ class Internal(Representation[Tensor, ChainBatch]):
     def prompt(self, n: int, config: Any) -> ChainBatch:
         del config
         return ChainBatch(torch.full((n, sum(self.widths)), torch.nan))
+
+
+def _bonds(objects: Tensor | Mapped[Tensor]) -> Iterator[Tensor]:
+    """Yields the bond lengths of all chains, of some at a time."""
+    for x in parts(objects, chunk(objects[:1].shape)):
+        yield x.double().diff(dim=1).norm(dim=-1)
+
+
+def _moments(values: Iterable[Tensor]) -> tuple[float, float]:
+    """Returns mean and standard deviation of numbers that come in parts.
+
+    References:
+        | Updating formulae and a pairwise algorithm for computing sample variances
+        | (Chan, Golub & LeVeque, 1979), https://doi.org/10.1007/978-3-642-51461-6_3
+    """
+    n, mean, squares = 0, 0.0, 0.0
+    for x in values:
+        m, centre = x.numel(), x.mean()
+        gap = centre.item() - mean
+        squares += (x - centre).square().sum().item() + gap**2 * n * m / (n + m)
+        n, mean = n + m, mean + gap * m / (n + m)
+    return mean, math.sqrt(squares / (n - 1))
 
 
 def _check(objects: Tensor, beads: int, dim: int) -> None:
