@@ -87,21 +87,29 @@ class Run:
             raise RunError(f"{str(self.config)!r} names no recipe")
         return found["recipe"]
 
+    def refuse_if_taken(self, *, resume: bool = False, overwrite: bool = False) -> None:
+        """Says what stands in the way of a training here, and changes nothing.
+
+        Raises:
+            RunError: A run is in the way and neither flag says what to do with it, or there is
+                nothing to resume, or the folder holds something else.
+        """
+        if resume and not self.config.is_file():
+            raise RunError(f"there is no run to resume in {str(self.path)!r}")
+        if self.config.is_file() and not (resume or overwrite):
+            raise RunError(f"{str(self.path)!r} holds a run: add --resume or --overwrite")
+        if not self.config.is_file() and self.path.is_dir() and any(self.path.iterdir()):
+            raise RunError(f"{str(self.path)!r} is not empty and holds no run: choose another")
+
     def claim(self, *, resume: bool = False, overwrite: bool = False) -> None:
         """Makes the folder ready for a training.
 
         Raises:
-            RunError: A run is in the way and neither flag says what to do with it, or there is
-                nothing to resume, or the folder cannot be written.
+            RunError: Something is in the way, or the folder cannot be written.
         """
-        if resume and not self.config.is_file():
-            raise RunError(f"there is no run to resume in {str(self.path)!r}")
+        self.refuse_if_taken(resume=resume, overwrite=overwrite)
         if self.config.is_file() and not resume:
-            if not overwrite:
-                raise RunError(f"{str(self.path)!r} holds a run: add --resume or --overwrite")
             shutil.rmtree(self.path)
-        elif self.path.is_dir() and not resume and any(self.path.iterdir()):
-            raise RunError(f"{str(self.path)!r} is not empty and holds no run: choose another")
         try:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -9,10 +9,11 @@ __all__ = ["Fit", "fabric_for", "fit", "validate"]
 
 import copy
 import dataclasses
+import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +22,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from genmatter.config import Optim
-from genmatter.errors import CheckpointError, TrainingError
+from genmatter.errors import CheckpointError, GenmatterError, TrainingError
 from genmatter.loading.batch import Batch
 from genmatter.loading.examples import Examples, order
 from genmatter.maths.noise import reseed, stream
 from genmatter.run import Run
 from genmatter.spine import Generative, Loss
-from genmatter.training import checkpoint
+from genmatter.training import checkpoint, processes
 from genmatter.training.interrupt import Interruption
 
 SAVE_EVERY = 60.0
@@ -67,16 +68,16 @@ class _Objective(nn.Module):
 
 
 def fabric_for(device: str, precision: str, threads: int) -> Fabric:
-    """Returns Fabric for a device; under `torchrun` it joins the other processes."""
+    """Returns Fabric for a device; under `torchrun` it joins the other processes.
+
+    Raises:
+        ConfigError: The device is not there, or there are more processes than devices.
+    """
     if threads:
         torch.set_num_threads(threads)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    plan: dict[str, Any] = {"devices": 1}
-    if world > 1:
-        nodes = world // int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-        plan = {"devices": world // nodes, "num_nodes": nodes, "strategy": "ddp"}
-    plan["precision"] = {"32": "32-true", "bf16": "bf16-mixed"}[precision]
-    fabric = Fabric(accelerator=device, **plan)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells what it does
+    how = {"32": "32-true", "bf16": "bf16-mixed"}[precision]
+    fabric = Fabric(precision=how, **processes.plan(device))  # pyright: ignore[reportArgumentType]
     fabric.launch()
     return fabric
 
@@ -101,11 +102,12 @@ def fit(
         TrainingError: The loss is no longer a number.
     """
     loop = _Loop(model, train, valid, optim, seed, run, fabric, progress)
-    if resume:
-        loop.restore()
-    elif fabric.is_global_zero:
-        run.cut_history(0)
-    with checkpoint.Writer() as writer, Interruption() as interruption:
+    with processes.together():
+        if resume:
+            loop.restore()
+        elif fabric.is_global_zero:
+            run.cut_history(0)
+    with processes.together(), checkpoint.Writer() as writer, Interruption() as interruption:
         for _ in loop.steps():
             if interruption.asked:
                 loop.save(writer)
@@ -113,6 +115,8 @@ def fit(
             loop.save_if_due(writer)
             if loop.epoch_is_over:
                 loop.close_epoch(writer)
+        if loop.trouble:
+            raise loop.trouble
     interruption.raise_if_asked(str(run.path), loop.state.step)
     loop.keep()
     return loop.state
@@ -146,6 +150,7 @@ class _Loop:
         self.per_epoch = len(order(train.sizes, optim.batch_size, seed, 0))
         self.last_step = optim.epochs * self.per_epoch
         self.state, self.progress = Fit(), progress
+        self.trouble: GenmatterError | None = None
         self.started = self.saved = time.monotonic()
 
     def steps(self) -> Iterator[int]:
@@ -192,17 +197,34 @@ class _Loop:
 
     @torch.no_grad()
     def count(self, losses: Tensor, n: int) -> None:
-        """Adds a batch to the sums that the epoch's row of the history is made of."""
+        """Adds a batch to the sums that the epoch's row of the history is made of.
+
+        The sums are those of all processes, which learn here too if one of them has to stop.
+        """
         state = self.state
-        if not bool(losses.isfinite().all()):
+        terms = self.inner.said.terms | {"total": losses}
+        wrong = (~losses.isfinite()).any() | (self.trouble is not None)
+        parts = [wrong, torch.tensor(n), *(v.detach().float().sum() for v in terms.values())]
+        found = torch.stack([x.to(losses.device, torch.float32) for x in parts])
+        stop, seen, *sums = _over_all(self.fabric, found).tolist()
+        if stop:
+            processes.agree(self.trouble)
             raise TrainingError(
                 f"the loss is not finite at step {state.step}: try a smaller --lr or --grad_clip 1"
             )
-        terms = self.inner.said.terms | {"total": losses}
-        found = torch.stack([v.detach().double().sum() for v in terms.values()]).tolist()
-        for name, value in zip(terms, found, strict=True):
+        for name, value in zip(terms, sums, strict=True):
             state.sums[name] = state.sums.get(name, 0.0) + value
-        state.seen += n
+        state.seen += int(seen)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps an error back until the next step, where the other processes can hear of it."""
+        try:
+            yield
+        except GenmatterError as error:
+            if self.fabric.world_size == 1:
+                raise
+            self.trouble = error
 
     @property
     def epoch_is_over(self) -> bool:
@@ -223,9 +245,10 @@ class _Loop:
         state.row = self.describe(terms)
         state.sums, state.seen = {}, 0
         if self.fabric.is_global_zero:
-            self.run.append_history(state.row)
-            if better:
-                writer(self.run.best, self.mean.state_dict(), {"step": state.step})
+            with self.held():
+                self.run.append_history(state.row)
+                if better:
+                    writer(self.run.best, self.mean.state_dict(), {"step": state.step})
         self.save(writer)
 
     def describe(self, valid: dict[str, float]) -> dict[str, float]:
@@ -257,7 +280,8 @@ class _Loop:
             tensors |= {f"adam/{i}/{k}": v for k, v in moments.items()}
         facts = dataclasses.asdict(self.state)
         facts["seconds"] += self.saved - self.started
-        writer(self.run.last, tensors, facts)
+        with self.held():
+            writer(self.run.last, tensors, facts)
 
     def restore(self) -> None:
         """Takes up a training where its last checkpoint stands."""
@@ -311,15 +335,18 @@ def validate(
             loss = model.loss(valid[rows[rank::world]].to(fabric.device), math.inf)
             for name, term in (loss.terms | {"total": loss.total}).items():
                 sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + _sum(term)
-    return {k: _over_all(fabric, v) / len(valid) for k, v in sums.items()}
+    return {k: float(_over_all(fabric, v)) / len(valid) for k, v in sums.items()}
 
 
 def _sum(x: Tensor) -> Tensor:
     return x.detach().cpu().double().sum()
 
 
-def _over_all(fabric: Fabric, x: Tensor) -> float:
-    return float(fabric.all_reduce(x, reduce_op="sum"))  # pyright: ignore[reportArgumentType]
+def _over_all(fabric: Fabric, x: Tensor) -> Tensor:
+    """Returns the sum over all processes."""
+    if fabric.world_size == 1:
+        return x
+    return fabric.all_reduce(x.to(fabric.device), reduce_op="sum")  # pyright: ignore[reportReturnType]
 
 
 def _resident(examples: Examples, fabric: Fabric) -> Examples:
