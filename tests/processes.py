@@ -5,6 +5,7 @@ import socket
 import sys
 import time
 import traceback
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def together(work, folder, world=2, limit=60.0):
 
 
 def _forked(work, folder, rank, world, port):
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads that idle do no harm
+        child = os.fork()
     if child:
         return child
     code = 1
