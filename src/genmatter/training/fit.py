@@ -203,11 +203,12 @@ class _Loop:
         """
         state = self.state
         terms = self.inner.said.terms | {"total": losses}
-        wrong = (~losses.isfinite()).any() | (self.trouble is not None)
-        parts = [wrong, torch.tensor(n), *(v.detach().float().sum() for v in terms.values())]
-        found = torch.stack([x.to(losses.device, torch.float32) for x in parts])
-        stop, seen, *sums = _over_all(self.fabric, found).tolist()
-        if stop:
+        parts = torch.stack(
+            [v.detach().float().sum() for v in (~losses.isfinite(), *terms.values())]
+        )
+        told = parts.new_tensor([n, self.trouble is not None])
+        seen, trouble, bad, *sums = _over_all(self.fabric, torch.cat([told, parts])).tolist()
+        if trouble or bad:
             processes.agree(self.trouble)
             raise TrainingError(
                 f"the loss is not finite at step {state.step}: try a smaller --lr or --grad_clip 1"
