@@ -151,13 +151,13 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits(fabric, tmp_pa
         run.claim()
 
         def press(state, last):
-            if state.step == 7:
+            if state.step == 6:
                 os.kill(os.getpid(), signal.SIGINT)
 
         if name == "cut":
             with pytest.raises(TrainingStoppedError, match="--resume"):
                 fit(model, rows(), rows(), optim, 0, run, fabric, progress=press)
-            assert checkpoint.read(run.last)[1]["step"] == 7
+            assert checkpoint.read(run.last)[1]["step"] == 7  # where all processes have heard
             model = Mean()
             run.append_history({"step": 10})  # written after the checkpoint, and then killed
             fit(model, rows(), rows(), optim, 0, run, fabric, resume=True)
@@ -172,7 +172,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits(fabric, tmp_pa
 
 def test_a_signal_in_the_last_step_of_an_epoch_closes_it(run, fabric):
     def press(state, last):
-        if state.step == 10:
+        if state.step == 9:  # it is heard in the next
             os.kill(os.getpid(), signal.SIGTERM)
 
     optim = Optim(epochs=4, batch_size=8, lr=0.1)
@@ -282,7 +282,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(tmp_path):
     Run(tmp_path).claim()
     Fabric(accelerator="cpu", devices=2, strategy="ddp_fork").launch(stopped, tmp_path)
     a, b = ((tmp_path / f"said{rank}").read_text() for rank in (0, 1))
-    assert a.startswith("15 5 stopped after step 5;")
+    assert a.startswith("15 6 stopped after step 6;")
     assert b.endswith(a.partition(" stopped")[2])
 
 

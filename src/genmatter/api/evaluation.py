@@ -10,6 +10,7 @@ import torch
 from genmatter.api.progress import bar
 from genmatter.api.trained import Trained
 from genmatter.spine import Domain, Latent, Score, Splits
+from genmatter.training.processes import shared_out
 
 Table = dict[str, dict[str, Score]]
 """Scores by name, for samples, floor and each baseline."""
@@ -27,14 +28,19 @@ def scores(it: Trained, samples: Any, name: str = "samples") -> Table:
     where the validation split is the test split), the training data (what a model that
     memorises gets) and the domain's baselines. A model with a latent adds how well it
     reconstructs the test split to its row, and the floor what its representation loses.
+    Processes share the rows out.
     """
     splits = it.splits
     rows = {name: samples}
     rows |= references(it.domain, splits, min(len(samples), len(splits.test)))
-    table = {
-        row: it.domain.score(objects, splits)
-        for row, objects in bar("evaluate", rows.items(), len(rows), "row")
-    }
+    shown = bar("evaluate", total=len(rows), unit="row")
+
+    def score(row: str) -> dict[str, Score]:
+        shown.update()
+        return it.domain.score(rows[row], splits)
+
+    table = dict(zip(rows, shared_out(score, list(rows)), strict=True))
+    shown.close()
     if isinstance(it.model, Latent):
         test = splits.test
         again = it.representation.decode(it.representation.encode(test))

@@ -2,11 +2,12 @@
 
 __all__ = ["Reconstruction", "Samples", "Trained"]
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,9 @@ from genmatter.spine import (
     Score,
     Splits,
 )
+from genmatter.training.processes import place, shared_out
+
+X = TypeVar("X")
 
 NEEDS: dict[str, type] = {
     "encode": Latent,
@@ -93,11 +97,6 @@ class Trained:
             those = ", ".join(r for r in find_all() if able(r, NEEDS[verb])) or "no recipe"
             raise RecipeError(f"{self.recipe} cannot {verb}; {those} can")
 
-    def batches(self, objects: Any) -> Iterator[Batch]:
-        """Writes objects as batches on the model's device, in their order."""
-        for rows in torch.arange(len(objects)).split(CHUNK):
-            yield self.representation.encode(objects[rows]).to(self.device)
-
     def sample(self, n: int, *, seed: int = 0) -> Samples:
         """Draws until `n` objects are sound, and says what was wrong with the others.
 
@@ -110,19 +109,35 @@ class Trained:
         rejected: Counter[str] = Counter()
         sound = drawn = 0
         shown = bar("sample", total=n, unit="object")
-        while sound < n:
-            if drawn >= DRAWS * max(n, CHUNK):
-                raise DataError(f"only {sound} of {drawn} draws were sound: {_counted(rejected)}")
-            batch = self._draw(min(CHUNK, n) if not drawn else CHUNK, seed, len(kept))
-            why = self.domain.faults(self.representation.decode(batch))
+        for batch, why in self._chunks(n, seed):
             good = [i for i, w in enumerate(why) if not w]
-            drawn += _used(why, n - sound)
-            rejected.update(w for w in why[: _used(why, n - sound)] if w)
+            used = _used(why, n - sound)
+            drawn += used
+            rejected.update(w for w in why[:used] if w)
             kept.append(batch[torch.tensor(good, dtype=torch.long)])
             sound += len(good)
             shown.update(len(good))
+            if sound >= n:
+                break
+            if drawn >= DRAWS * max(n, CHUNK):
+                raise DataError(f"only {sound} of {drawn} draws were sound: {_counted(rejected)}")
         shown.close()
         return Samples(self.representation.decode(type(kept[0]).cat(kept)[:n]), drawn, rejected)
+
+    def _chunks(self, n: int, seed: int) -> Iterator[tuple[Batch, list[str]]]:
+        """Draws one chunk after the other, and says what is wrong with each object.
+
+        A chunk depends on the seed and its number, so that processes take turns at them, and
+        what is drawn beyond need is not missed.
+        """
+        world = place()[1]
+
+        def chunk(number: int) -> tuple[Batch, list[str]]:
+            batch = self._draw(CHUNK if number else min(CHUNK, n), seed, number)
+            return batch, self.domain.faults(self.representation.decode(batch))
+
+        for begin in itertools.count(0, world):
+            yield from shared_out(chunk, range(begin, begin + world))
 
     @torch.no_grad()
     def _draw(self, n: int, seed: int, chunk: int) -> Batch:
@@ -130,18 +145,33 @@ class Trained:
         with stream(seed, "sample", chunk):
             return self.model.sample(given).to("cpu")
 
-    @torch.no_grad()
+    def batches(self, objects: Any) -> Iterator[Batch]:
+        """Writes objects as batches on the model's device, in their order."""
+        for rows in torch.arange(len(objects)).split(CHUNK):
+            yield self.representation.encode(objects[rows]).to(self.device)
+
+    def _each(self, verb: str, of: Callable[[Batch], X], objects: Any) -> list[X]:
+        """Returns what `of` makes of each chunk of objects. Processes share the chunks out."""
+        chunks = torch.arange(len(objects)).split(CHUNK)
+
+        @torch.no_grad()
+        def result(number: int) -> X:
+            with stream(0, verb, number):
+                return of(next(self.batches(objects[chunks[number]])))
+
+        return shared_out(result, range(len(chunks)))
+
     def encode(self, objects: Any) -> Tensor:
-        """Returns the latent coordinates of objects.
+        """Returns the latent coordinates of objects; what is padded of those with places is 0.
 
         Raises:
             RecipeError: The model has no latent.
         """
         self.require("encode")
         model: Any = self.model
-        return torch.cat([model.to_latent(b).cpu() for b in self.batches(objects)])
+        found = self._each("encode", lambda b: model.to_latent(b).cpu(), objects)
+        return _joined(found) if found[0].ndim == 3 else torch.cat(found)
 
-    @torch.no_grad()
     def reconstruct(self, objects: Any) -> Reconstruction:
         """Encodes and decodes objects.
 
@@ -150,26 +180,24 @@ class Trained:
         """
         self.require("reconstruct")
         model: Any = self.model
-        copies = [
-            model.from_latent(model.to_latent(b), b).to("cpu") for b in self.batches(objects)
-        ]
-        again = self.representation.decode(type(copies[0]).cat(copies))
-        return Reconstruction(objects, again, self.domain.match(objects, again))
+        again = lambda b: model.from_latent(model.to_latent(b), b).to("cpu")
+        found = self._each("reconstruct", again, objects)
+        copies = self.representation.decode(type(found[0]).cat(found))
+        return Reconstruction(objects, copies, self.domain.match(objects, copies))
 
-    @torch.no_grad()
     def observe(self, objects: Any, importance: int = 1) -> dict[str, Tensor]:
         """Returns every observable of every object; a model with a likelihood adds its own.
 
         `elbo` is a lower bound on log p(x) in nats; with `importance` above 1 it is the tighter
         `iwae` of that many draws of the latent.
         """
-        found = {o.name: o.of(objects) for o in self.domain.observables}
+        with torch.no_grad():
+            found = {o.name: o.of(objects) for o in self.domain.observables}
         model: Any = self.model
         if isinstance(self.model, Likelihood):
             name = "elbo" if importance == 1 else "iwae"
-            with stream(0, "observe"):
-                bounds = [model.log_likelihood(b, importance).cpu() for b in self.batches(objects)]
-            found[name] = torch.cat(bounds)
+            bound = lambda b: model.log_likelihood(b, importance).cpu()
+            found[name] = torch.cat(self._each("observe", bound, objects))
         return found
 
     @torch.no_grad()
@@ -254,6 +282,13 @@ class Trained:
             draws = min(starts * (steps + 1), MOST_RANDOM)
             random = self.sample(draws, seed=seed + 1).objects
             return judge(found, decoded, of, goal, doubts, begun, random)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Joins latents `[n, places, size]`, padded to the most places."""
+    most = max(z.shape[1] for z in parts)
+    pad = torch.nn.functional.pad
+    return torch.cat([pad(z, (0, 0, 0, most - z.shape[1])) for z in parts])
 
 
 def _used(why: list[str], wanted: int) -> int:

@@ -7,9 +7,10 @@ them: a training that is killed at any moment and resumed ends with the same wei
 __all__ = ["Fit", "fabric_for", "fit", "learning_rate", "validate"]
 
 import dataclasses
-import os
+import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,13 +18,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from genmatter.config import Optim
-from genmatter.errors import TrainingError, TrainingStoppedError
+from genmatter.errors import GenmatterError, TrainingError, TrainingStoppedError
 from genmatter.loading.batch import Batch
 from genmatter.loading.examples import Examples, order
 from genmatter.maths.noise import reseed
 from genmatter.run import Run
 from genmatter.spine import Generative, Loss
-from genmatter.training import checkpoint
+from genmatter.training import checkpoint, processes
 from genmatter.training.average import Average
 from genmatter.training.interrupt import Interruption
 from genmatter.training.schedule import learning_rate
@@ -51,16 +52,16 @@ class _Objective(nn.Module):
 
 
 def fabric_for(device: str, precision: str, threads: int) -> Fabric:
-    """Returns Fabric for a device; under `torchrun` it joins the other processes."""
+    """Returns Fabric for a device; under `torchrun` it joins the other processes.
+
+    Raises:
+        ConfigError: The device is not there, or there are more processes than devices.
+    """
     if threads:
         torch.set_num_threads(threads)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    plan: dict[str, Any] = {"devices": 1}
-    if world > 1:
-        nodes = world // int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-        plan = {"devices": world // nodes, "num_nodes": nodes, "strategy": "ddp"}
-    plan["precision"] = {"32": "32-true", "bf16": "bf16-mixed"}[precision]
-    fabric = Fabric(accelerator=device, **plan)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells what it does
+    how = {"32": "32-true", "bf16": "bf16-mixed"}[precision]
+    fabric = Fabric(precision=how, **processes.plan(device))  # pyright: ignore[reportArgumentType]
     fabric.launch()
     return fabric
 
@@ -97,17 +98,19 @@ def fit(
         TrainingError: The loss is no longer a number.
     """
     loop = _Loop(model, train, valid, optim, seed, run, fabric, progress)
-    with Interruption() as interruption:
-        with checkpoint.Writer() as writer:
+    with loop.interruption:
+        with processes.together(), checkpoint.Writer() as writer:
             loop.begin(writer, resume)
             for _ in loop.steps():
                 if loop.epoch_is_over:
                     loop.close_epoch(writer)
-                if interruption.agreed(fabric):
+                if loop.is_asked:
                     loop.save(writer)
                     break
                 loop.save_if_due(writer)
-        signal = interruption.agreed(fabric)
+            if loop.trouble:
+                raise loop.trouble
+        signal = loop.interruption.agreed()
     if signal:
         stopped = f"stopped after step {loop.state.step}; --resume goes on with {run.path}"
         raise TrainingStoppedError(stopped, signal)
@@ -142,6 +145,8 @@ class _Loop:
         self.last_step = optim.epochs * self.per_epoch
         self.state, self.progress = Fit(), progress
         self.best: dict[str, Tensor] = {}
+        self.trouble: GenmatterError | None = None
+        self.interruption, self.is_asked = Interruption(), False
         self.started = self.saved = time.monotonic()
 
     def begin(self, writer: checkpoint.Writer, resume: bool) -> None:
@@ -151,15 +156,16 @@ class _Loop:
         has lost its checkpoint if there is none.
         """
         run = self.run
-        if resume and (run.last.is_file() or run.best.is_file() or run.read_history()):
-            self.restore()
-        self.fabric.barrier()  # nobody looks for a checkpoint that rank 0 is about to write
-        if self.fabric.is_global_zero:
-            run.write_history(self.state.history)
-            if self.best:
-                writer(run.best, self.best, {"step": self.state.best_step})
-        self.save(writer)
-        writer.wait()
+        with processes.together():  # nobody looks for what the first is about to write
+            if resume and (run.last.is_file() or run.best.is_file() or run.read_history()):
+                self.restore()
+        with processes.together():
+            if self.fabric.is_global_zero:
+                run.write_history(self.state.history)
+                if self.best:
+                    writer(run.best, self.best, {"step": self.state.best_step})
+            self.save(writer)
+            writer.wait()
 
     def steps(self) -> Iterator[int]:
         """Takes one step after another until training is over."""
@@ -194,17 +200,38 @@ class _Loop:
 
     @torch.no_grad()
     def count(self, losses: Tensor, n: int) -> None:
-        """Adds a batch to the sums that the epoch's row of the history is made of."""
+        """Adds a batch to the sums that the epoch's row of the history is made of.
+
+        The sums are those of all processes, which learn here too if one was asked to stop, or
+        has to.
+        """
         state = self.state
-        if not bool(losses.isfinite().all()):
+        terms = self.inner.said.terms | {"total": losses}
+        parts = torch.stack(
+            [v.detach().float().sum() for v in (~losses.isfinite(), *terms.values())]
+        )
+        told = parts.new_tensor([n, self.interruption.asked > 0, self.trouble is not None])
+        found = processes.summed(torch.cat([told, parts]), self.fabric).tolist()
+        seen, asked, trouble, bad, *sums = found
+        if trouble or bad:
+            processes.agree(self.trouble)
             raise TrainingError(
                 f"the loss is not finite at step {state.step}: try a smaller --lr or --grad_clip 1"
             )
-        terms = self.inner.said.terms | {"total": losses}
-        found = torch.stack([v.detach().double().sum() for v in terms.values()]).tolist()
-        for name, value in zip(terms, found, strict=True):
+        for name, value in zip(terms, sums, strict=True):
             state.sums[name] = state.sums.get(name, 0.0) + value
-        state.seen += n
+        state.seen += int(seen)
+        self.is_asked = asked > 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps an error back until the next step, where the other processes can hear of it."""
+        try:
+            yield
+        except GenmatterError as error:
+            if self.fabric.world_size == 1:
+                raise
+            self.trouble = error
 
     @property
     def epoch_is_over(self) -> bool:
@@ -225,11 +252,13 @@ class _Loop:
         state.stale = 0 if better else state.stale + 1
         state.history.append(self.describe(terms))
         state.sums, state.seen = {}, 0
-        if self.fabric.is_global_zero and better:
-            writer(self.run.best, self.best, {"step": state.step})
+        with self.held():
+            if self.fabric.is_global_zero and better:
+                writer(self.run.best, self.best, {"step": state.step})
         self.save(writer)
-        if self.fabric.is_global_zero:
-            self.run.append_history(state.row)
+        with self.held():
+            if self.fabric.is_global_zero:
+                self.run.append_history(state.row)
 
     def describe(self, valid: dict[str, float]) -> dict[str, float]:
         """Returns the epoch's row of the history."""
@@ -256,7 +285,8 @@ class _Loop:
             return
         facts = dataclasses.asdict(self.state)
         facts["seconds"] += self.saved - self.started
-        writer(self.run.last, packed(self.model, self.mean, self.best, self.adam), facts)
+        with self.held():
+            writer(self.run.last, packed(self.model, self.mean, self.best, self.adam), facts)
 
     def restore(self) -> None:
         """Takes up a training where its last checkpoint stands."""

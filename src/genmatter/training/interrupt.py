@@ -7,8 +7,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-import torch
-from lightning_fabric import Fabric
+from genmatter.training.processes import gathered
 
 
 class Interruption:
@@ -39,12 +38,9 @@ class Interruption:
             raise KeyboardInterrupt
         self.asked = self.asked or number
 
-    def agreed(self, fabric: Fabric) -> int:
-        """Returns the signal at which every process stops after this step; 0 goes on.
+    def agreed(self) -> int:
+        """Returns the signal at which every process stops; 0 if there was none.
 
-        A signal reaches processes at different steps, and they have to take the same ones.
+        All have to call it: a signal may reach only some of them.
         """
-        if fabric.world_size == 1:
-            return self.asked
-        asked: Any = torch.tensor(self.asked, device=fabric.device)
-        return int(fabric.all_reduce(asked, reduce_op="max"))  # pyright: ignore[reportArgumentType]
+        return max(gathered(self.asked))

@@ -11,6 +11,7 @@ from torch import Tensor
 from genmatter.loading.examples import Examples
 from genmatter.maths.noise import stream
 from genmatter.spine import Generative
+from genmatter.training.processes import summed
 
 
 @torch.no_grad()
@@ -26,12 +27,8 @@ def validate(
             loss = model.loss(valid[rows[rank::world]].to(fabric.device), math.inf)
             for name, term in (loss.terms | {"total": loss.total}).items():
                 sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + _sum(term)
-    return {k: _over_all(fabric, v) / len(valid) for k, v in sums.items()}
+    return {k: float(summed(v, fabric)) / len(valid) for k, v in sums.items()}
 
 
 def _sum(x: Tensor) -> Tensor:
     return x.detach().cpu().double().sum()
-
-
-def _over_all(fabric: Fabric, x: Tensor) -> float:
-    return float(fabric.all_reduce(x, reduce_op="sum"))  # pyright: ignore[reportArgumentType]
