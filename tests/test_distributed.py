@@ -174,6 +174,20 @@ def _no_data(self):
     raise DataError("the file is not there, only here")
 
 
+def test_a_checkpoint_that_one_process_cannot_read_ends_all(tmp_path, monkeypatch):
+    def work(rank):
+        if rank:
+            monkeypatch.setattr(checkpoint, "read", _no_checkpoint)
+        return main([*TRAIN, "-o", str(tmp_path / "r"), "--resume", "--epochs", "3"])
+
+    one_speaks(two(tmp_path / "said", *TRAIN, "-o", tmp_path / "r"))
+    fails(together(work, tmp_path / "said"), "damaged here")
+
+
+def _no_checkpoint(path):
+    raise CheckpointError("it is damaged here")
+
+
 @pytest.mark.parametrize("at", ["last", "best", "model"])
 def test_a_full_disk_ends_all(tmp_path, monkeypatch, at):
     write = checkpoint.write

@@ -243,12 +243,12 @@ def test_the_learning_rate_is_a_function_of_the_step():
 HOW = Optim(epochs=6, batch_size=10, lr=0.3, grad_clip=6.0)
 
 
-def work(fabric, folder):
+def work(fabric, folder, resume=False):
     model, run = Mean(), Run(Path(folder))
-    if fabric.is_global_zero:
+    if fabric.is_global_zero and not resume:
         run.claim()
     fabric.barrier()
-    fit(model, rows(21), rows(21), HOW, 0, run, fabric)
+    fit(model, rows(21), rows(21), HOW, 0, run, fabric, resume=resume)
     torch.save(
         (model.at.detach(), run.read_history()[-1]["valid/total"]),
         Path(folder) / f"w{fabric.global_rank}",
@@ -278,12 +278,19 @@ def stopped(fabric, folder):
         (run.path / f"said{fabric.global_rank}").write_text(said)
 
 
-def test_a_signal_to_one_process_stops_all_at_the_same_step(tmp_path):
-    Run(tmp_path).claim()
-    Fabric(accelerator="cpu", devices=2, strategy="ddp_fork").launch(stopped, tmp_path)
-    a, b = ((tmp_path / f"said{rank}").read_text() for rank in (0, 1))
+def test_a_signal_to_one_process_stops_all_at_the_same_step_and_all_go_on(tmp_path):
+    Run(tmp_path / "cut").claim()
+    Fabric(accelerator="cpu", devices=2, strategy="ddp_fork").launch(stopped, tmp_path / "cut")
+    a, b = ((tmp_path / "cut" / f"said{rank}").read_text() for rank in (0, 1))
     assert a.startswith("15 6 stopped after step 6;")
     assert b.endswith(a.partition(" stopped")[2])
+    for name, resume in (("cut", True), ("through", False)):
+        two = Fabric(accelerator="cpu", devices=2, strategy="ddp_fork")
+        two.launch(work, tmp_path / name, resume)
+    for rank in (0, 1):
+        cut, through = (torch.load(tmp_path / n / f"w{rank}") for n in ("cut", "through"))
+        assert torch.equal(cut[0], through[0])
+        assert cut[1] == through[1]
 
 
 def test_an_order_is_a_function_of_its_key_and_covers_every_row():

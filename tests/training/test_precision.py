@@ -10,8 +10,8 @@ from genmatter import api
 from genmatter.maths.geometry import nearest_rotation
 from genmatter.maths.noise import reseed
 from genmatter.recipes import build_domain, build_model, find_all
-from genmatter.training.fit import fabric_for, validate
-from genmatter.training.processes import devices
+from genmatter.training.devices import devices, fabric_for
+from genmatter.training.fit import validate
 
 RECIPES = find_all()
 BF16 = 0.05

@@ -20,6 +20,7 @@ from genmatter.run import Run
 from genmatter.spine import Generative, Loss
 from genmatter.training import fit as fitting
 from genmatter.training import processes
+from genmatter.training.devices import fabric_for, plan
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def test_each_gradient_is_that_of_one_process(case, tmp_path, monkeypatch):
 
         monkeypatch.setattr(torch.optim.AdamW, "step", step)
         model, x = CASES[case]()
-        fabric = fitting.fabric_for("cpu", "32", 1)
+        fabric = fabric_for("cpu", "32", 1)
         run = Run(tmp_path / f"run of {fabric.world_size}")
         processes.once(run.claim)
         optim = Optim(epochs=2, batch_size=11, lr=1e-4)
@@ -107,7 +108,7 @@ def say(what):
 
 def ended(tmp_path, work, world=2):
     def joined(rank):
-        fitting.fabric_for("cpu", "32", 1)
+        fabric_for("cpu", "32", 1)
         work(rank)
 
     found = together(joined, tmp_path, world)
@@ -149,7 +150,7 @@ def test_only_the_first_does_what_is_done_once(tmp_path):
 def test_a_device_that_is_not_there_is_refused_by_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ConfigError, match=r"no device 'cuda' here; there is .*cpu"):
-        fitting.fabric_for("cuda", "32", 1)
+        fabric_for("cuda", "32", 1)
 
 
 def test_processes_do_not_share_a_device(monkeypatch):
@@ -157,10 +158,10 @@ def test_processes_do_not_share_a_device(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     for device in ("cuda", "auto"):
         with pytest.raises(ConfigError, match=r"2 processes .* 1 cuda"):
-            processes.plan(device)
-    assert processes.plan("cpu")["devices"] == 2
+            plan(device)
+    assert plan("cpu")["devices"] == 2
     monkeypatch.setenv("WORLD_SIZE", "6")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    plan = processes.plan("auto")
-    assert (plan["accelerator"], plan["devices"], plan["num_nodes"]) == ("cuda", 2, 3)
+    there = plan("auto")
+    assert (there["accelerator"], there["devices"], there["num_nodes"]) == ("cuda", 2, 3)

@@ -24,7 +24,8 @@ from genmatter.reporting.plots import curves
 from genmatter.run import Run, write_bytes, write_json
 from genmatter.spine import Splits
 from genmatter.training import checkpoint
-from genmatter.training.fit import Fit, fabric_for, fit
+from genmatter.training.devices import fabric_for
+from genmatter.training.fit import Fit, fit
 from genmatter.training.processes import once, together
 
 MOST_FINISHED = 100_000

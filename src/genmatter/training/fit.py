@@ -4,10 +4,9 @@ A step is a function of the weights, the moments, the seed and its number, and `
 them: a training that is killed at any moment and resumed ends with the same weights, bit for bit.
 """
 
-__all__ = ["Fit", "fabric_for", "fit", "learning_rate", "validate"]
+__all__ = ["Fit", "fit", "learning_rate", "validate"]
 
 import dataclasses
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,21 +48,6 @@ class _Objective(nn.Module):
     def forward(self, kind: type[Batch], tensors: dict[str, Tensor], epoch: float) -> Tensor:
         self.said = self.model.loss(kind(**tensors), epoch)
         return self.said.total
-
-
-def fabric_for(device: str, precision: str, threads: int) -> Fabric:
-    """Returns Fabric for a device; under `torchrun` it joins the other processes.
-
-    Raises:
-        ConfigError: The device is not there, or there are more processes than devices.
-    """
-    if threads:
-        torch.set_num_threads(threads)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells what it does
-    how = {"32": "32-true", "bf16": "bf16-mixed"}[precision]
-    fabric = Fabric(precision=how, **processes.plan(device))  # pyright: ignore[reportArgumentType]
-    fabric.launch()
-    return fabric
 
 
 def fit(

@@ -11,7 +11,6 @@ __all__ = [
     "is_first",
     "once",
     "place",
-    "plan",
     "shared_out",
     "summed",
     "together",
@@ -22,12 +21,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor, distributed
 
-from genmatter.errors import ConfigError, GenmatterError
+from genmatter.errors import GenmatterError
 
 X = TypeVar("X")
 Y = TypeVar("Y")
@@ -44,43 +41,6 @@ def is_first() -> bool:
     """Says whether this process is the one that writes; known before they have joined."""
     rank, world = place()
     return rank == 0 if world > 1 else os.environ.get("RANK", "0") == "0"
-
-
-def plan(device: str) -> dict[str, Any]:
-    """Returns how Fabric should compute: the device, and the processes that were started.
-
-    Raises:
-        ConfigError: The device is not there, or there are more processes than devices.
-    """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-    there = devices()
-    if device == "auto":
-        device = next(iter(there)) if world == 1 or "cuda" in there else "cpu"
-    if device not in there:
-        raise ConfigError(f"there is no device {device!r} here; there is {', '.join(there)}")
-    if device != "cpu" and here > there[device]:
-        raise ConfigError(
-            f"{here} processes on this machine would share {there[device]} {device} device: "
-            "start fewer, or add --device cpu"
-        )
-    if world == 1:
-        return {"accelerator": device, "devices": 1}
-    # named, or Lightning might take SLURM's own numbering instead of torchrun's
-    environment = TorchElasticEnvironment()
-    return {
-        "accelerator": device,
-        "devices": here,
-        "num_nodes": world // here,
-        "strategy": "ddp",
-        "plugins": [environment],
-    }
-
-
-def devices() -> dict[str, int]:
-    """Returns how many devices of each kind this machine has, the fastest first."""
-    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    return {kind: count for kind, count in there.items() if count} | {"cpu": 1}
 
 
 def agree(error: Exception | None) -> None:
