@@ -118,12 +118,10 @@ def work(out, argv, harm):
     os.dup2(file, 2)
     code = 1
     try:
-        from matplotlib.figure import Figure
-
+        from genmatter.api import fitting
         from genmatter.cli import main
 
-        if argv[0] == "train":
-            Figure.savefig = lambda self, file, **_: file.write(b"drawing takes long")
+        fitting.curves = fitting.png = lambda _: b"drawing takes long"
         suffer(**harm)
         code = main(argv)
     except SystemExit as end:
