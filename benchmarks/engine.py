@@ -18,7 +18,8 @@ from genmatter.domains.polymer.vae import build
 from genmatter.loading.batch import Batch
 from genmatter.recipes import find
 from genmatter.run import Run
-from genmatter.training.fit import fabric_for, fit
+from genmatter.training.devices import fabric_for
+from genmatter.training.fit import fit
 
 EPOCHS = 4
 CHAINS = 10_240

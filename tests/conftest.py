@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import functools
 import os
 import re
 import tempfile
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import genmatter.domains
+from genmatter.api.trained import Trained
 
 mpl.use("Agg")
 torch.set_num_threads(1)
@@ -32,6 +34,13 @@ def _documented_domain() -> Path:
 # a new kind of matter is a new folder and no other edit: these two are found, not registered
 genmatter.domains.__path__.append(str(HERE / "toys"))
 genmatter.domains.__path__.append(str(_documented_domain()))
+
+
+@pytest.fixture
+def short_walks(monkeypatch):
+    """Walks of a few steps, where a test looks at what becomes of them rather than at them."""
+    short = functools.partialmethod(Trained.optimise, starts=4, steps=3)
+    monkeypatch.setattr(Trained, "optimise", short)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_recipes_and_configs_are_shown(capsys):
     assert re.search(r"^beta: 0.25$", said(capsys, "show", "polymer/vae", "--beta=0.25"), re.M)
 
 
-def test_a_run_is_used(capsys, run, tmp_path):
+def test_a_run_is_used(capsys, run, tmp_path, short_walks):
     out = tmp_path / "x"
     assert "7 samples of 7 drawn" in said(capsys, "sample", run, "-n", "7", "--out", f"{out}.npz")
     assert "7 samples" in said(capsys, "sample", run, "-n", "7", "--temperature", "0.5")
@@ -64,7 +64,6 @@ def test_a_run_is_used(capsys, run, tmp_path):
         said(capsys, "optimise", run, "radius_of_gyration", *goal, "--starts", "4", "--steps", "3")
     page = said(capsys, "report", run).removeprefix("report: ").strip()
     assert page.endswith("report.html")
-    assert "report" in said(capsys, "report", run)
 
 
 def test_own_functions_are_optimised(capsys, run, tmp_path):
@@ -103,7 +102,7 @@ def test_the_doctor_finds_the_installation_well(capsys):
         (["train", "polymer/vae", "--epoch", "3"], "did you mean 'epochs'"),
         (["train", "polymer/vae", "--epochs", "many"], "many"),
         (["train", "polymer/vae", "--data", "nowhere.npz"], "nowhere.npz"),
-        (["train", "polymer/vae", "--run", "{tmp}", "--resume"], "not a run folder"),
+        (["train", "polymer/vae", "--run", "{tmp}/mistyped", "--resume"], "no run to resume"),
         (["sample", "{tmp}"], "not a run folder"),
         (["sample", "{run}", "-n", "0"], "positive"),
         (["sample", "{run}", "--temprature", "1"], "did you mean 'temperature'"),

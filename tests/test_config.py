@@ -50,6 +50,15 @@ def test_one_nested_flag_leaves_its_siblings_alone():
     )
 
 
+def test_the_words_that_began_a_run_may_resume_it(tmp_path):
+    words = ["--preset", "wide", "--rate", "0.25"]
+    kept = parse(WholeConfig, words)
+    assert parse(WholeConfig, words, kept=kept) == kept
+    assert parse(WholeConfig, ["--width", "7"], kept=kept) == replaced(kept, {"width": 7})
+    with pytest.raises(ConfigError, match="keeps its config"):
+        parse(WholeConfig, ["--preset", "wide"], kept=kept)
+
+
 @pytest.mark.parametrize("spelling", ["--learning-rate", "--learning_rate", "--lr", "--optim.lr"])
 def test_a_flag_has_several_spellings(spelling):
     assert parse(WholeConfig, [spelling, "0.25"]).optim.lr == 0.25

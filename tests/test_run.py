@@ -37,9 +37,39 @@ def test_a_history_that_a_kill_cut_is_read_up_to_there(tmp_path):
     with run.history.open("a") as file:
         file.write('{"step": 4, "be')
     assert [r["step"] for r in run.read_history()] == [1, 2, 3]
-    run.cut_history(2)
+    run.write_history(run.read_history()[:2])
     run.append_history({"step": 3})
     assert [r["step"] for r in run.read_history()] == [1, 2, 3]
+
+
+def test_a_history_that_cannot_be_written_is_told(tmp_path):
+    run = Run(tmp_path)
+    run.history.mkdir()
+    with pytest.raises(RunError, match=r"cannot write '.*history.jsonl': Is a directory"):
+        run.append_history({"step": 1})
+
+
+def test_what_a_killed_beginning_leaves_is_no_run_and_not_in_the_way(tmp_path):
+    run = Run(tmp_path / "run")
+    (run.path / "checkpoints").mkdir(parents=True)
+    run.config.with_name("config.yaml.new").write_text("rec")
+    for flags in ({}, {"resume": True}, {"overwrite": True}):
+        run.claim(**flags)
+    run.last.parent.mkdir(exist_ok=True)
+    run.last.write_text("a checkpoint without a config")
+    for flags in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(RunError, match="not empty"):
+            run.claim(**flags)
+
+
+def test_a_model_of_another_config_goes(tmp_path):
+    run = Run(tmp_path)
+    run.describe("recipe: a/b\n", {})
+    run.model.write_text("trained")
+    run.describe("recipe: a/b\n", {})
+    assert run.model.is_file()
+    run.describe("recipe: a/b\nepochs: 2\n", {})
+    assert not run.model.exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

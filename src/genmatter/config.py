@@ -194,7 +194,8 @@ def _walk(cls: Any, prefix: str) -> Iterable[tuple[str, str]]:
 def parse(cls: type[C], argv: list[str], recipe: str = "", kept: C | None = None) -> C:
     """Resolves defaults < `--preset` < `--config` < flags into one config.
 
-    Where a run is resumed, the config that it kept takes the place of the first three.
+    Where a run is resumed, the config that it kept takes the place of the first three. The same
+    words that began a run may resume it, as a batch system does that runs a job again.
 
     Raises:
         ConfigError: A flag is not known, or does not take the value that it is given.
@@ -202,14 +203,16 @@ def parse(cls: type[C], argv: list[str], recipe: str = "", kept: C | None = None
     argv = _spelled(argv, cls.aliases, leaves(cls).keys() | {"preset", "config", "help"}, cls)
     argv, preset = _take(argv, "--preset")
     argv, file = _take(argv, "--config")
-    if kept is not None and (preset or file):
+    if kept is not None and not (preset or file):
+        return flags(kept, argv)
+    base = resolve(cls, preset=preset or "", file=Path(file) if file else None, recipe=recipe)
+    found = flags(base, argv)
+    if kept is not None and found != flags(kept, argv):
         raise ConfigError(
-            "a run that is resumed keeps its config: leave --preset and --config out"
+            "a run that is resumed keeps its config, and this is another: leave --preset and "
+            "--config out"
         )
-    base = kept or resolve(
-        cls, preset=preset or "", file=Path(file) if file else None, recipe=recipe
-    )
-    return flags(base, argv)
+    return found
 
 
 def said(base: Any, argv: list[str]) -> dict[str, Any]:

@@ -51,4 +51,8 @@ class TrainingError(GenmatterError, ArithmeticError):
 
 
 class TrainingStoppedError(GenmatterError):
-    """A training was stopped by Ctrl-C after it had written a checkpoint."""
+    """A training was stopped by a signal, such as Ctrl-C, after it had written a checkpoint."""
+
+    def __init__(self, message: str, signal: int = 2) -> None:
+        super().__init__(message)
+        self.signal = signal

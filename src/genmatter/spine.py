@@ -150,6 +150,9 @@ class Score:
 class Representation(abc.ABC, Generic[X, B]):
     """How objects are written as tensors. A frozen dataclass of plain values: JSON keeps it."""
 
+    measure: ClassVar[str] = ""
+    """What densities are with respect to, where other representations have the same in mind."""
+
     @classmethod
     @abc.abstractmethod
     def fit(cls, objects: X, config: Any) -> "Representation[X, B]":

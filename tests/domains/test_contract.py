@@ -152,6 +152,7 @@ def test_samples_depend_on_seed_and_prompt_only(it):
 
 
 def test_a_sample_delivers_what_is_asked_for_and_accounts_for_the_rest(it, monkeypatch):
+    monkeypatch.setattr("genmatter.api.trained.CHUNK", 8)
     count = iter(range(10**6))
     odd = lambda x: ["odd" if next(count) % 2 else "" for _ in range(len(x))]
     monkeypatch.setattr(it.domain, "faults", odd)
@@ -160,7 +161,6 @@ def test_a_sample_delivers_what_is_asked_for_and_accounts_for_the_rest(it, monke
     assert found.drawn - sum(found.rejected.values()) == 7
     assert found.rejected["odd"] == 6
     monkeypatch.setattr(it.domain, "faults", lambda x: ["never"] * len(x))
-    monkeypatch.setattr("genmatter.api.trained.CHUNK", 8)
     with pytest.raises(GenmatterError, match="never"):
         it.sample(1)
 
@@ -275,7 +275,7 @@ def test_every_observable_sees_samples(it, home):
         assert (home / "scores_each.csv").read_text().count("\n") == len(it.splits.test) + 1
 
 
-def test_a_run_becomes_a_page(home):
+def test_a_run_becomes_a_page(home, short_walks):
     page = api.report(home, n=8)
     text = page.read_text()
     assert "<h2" in text

@@ -310,3 +310,24 @@ def test_chance_below_the_best_value_is_not_held_against_an_unbiased_distance():
     }
     assert ScoreTable(rows).unbeaten("d") == []
     assert Score(-0.002, 0.0).gap == 0.002
+
+
+def test_several_models_share_a_table_and_each_is_told_what_it_does_not_beat():
+    rows = {
+        "a": {"Rg": score(0.05), "C2ST": score(0.6, 0.5)},
+        "b": {"Rg": score(0.02), "C2ST": score(0.7, 0.5)},
+        "floor": {"Rg": score(0.01), "C2ST": score(0.5, 0.5)},
+        "pca": {"Rg": score(0.03), "C2ST": score(0.8, 0.5)},
+    }
+    scores = ScoreTable(rows, samples=("a", "b"), errors={"a": {"Rg": 0.004, "C2ST": math.nan}})
+    assert scores.baselines == ["pca"]
+    assert (scores.best("Rg"), scores.best("C2ST")) == ({"b"}, {"a"})
+    assert (scores.unbeaten("Rg", "a"), scores.unbeaten("Rg", "b")) == (["pca"], [])
+    html = scores.html("k")
+    body = html.split('<tbody class="samples">')[1].split("</tbody>")[0]
+    assert body.count("<tr>") == 2
+    assert html.count("±") == 1
+    assert "0.050<small>± 0.004</small>" in html
+    assert html.count('class="behind" role') == 1
+    assert "a: <strong>Not better than</strong> <strong>pca</strong> on Rg" in html
+    assert "b: Better than every simple model" in html

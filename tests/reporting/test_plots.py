@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import StepPatch
 
 from genmatter.reporting.picture import svg
-from genmatter.reporting.plots import curves, distributions, latent_map, scores, trace
-from genmatter.reporting.style import INKS, SEQUENTIAL, style
+from genmatter.reporting.plots import courses, curves, distributions, latent_map, scores, trace
+from genmatter.reporting.style import INKS, SEQUENTIAL, WIDTH, dashes, inks, legend, panels, style
 from genmatter.spine import Score
 
 
@@ -208,6 +208,62 @@ def test_scores_stand_at_their_values_beside_the_floor():
     assert dots == {0: 0.05, 1: 40.0}
     places = rg.transData.transform([(0.02, 0), (0.05, 0), (40.0, 0)])[:, 0]
     assert places[1] - places[0] > 0.02 * (places[2] - places[0])  # linear: 0.0008
+
+
+def test_several_models_keep_their_inks_and_the_other_rows_stand_back():
+    rows = {name: {"Rg": Score(0.1, 0.0)} for name in ("a", "b", "pca", "floor")}
+    ax = scores(rows, samples=("a", "b")).axes[0]
+    dots = {x.get_ydata()[0]: x for x in ax.lines if x.get_marker() in "oD"}
+    assert [dots[i].get_marker() for i in range(3)] == ["D", "D", "o"]
+    own = distributions(
+        {"test": {"Rg": normal(90, 1)}, **{k: {"Rg": normal(90, 2)} for k in "ab"}}
+    )
+    drawn = {x.get_label(): x for x in own.legends[0].get_lines()}
+    assert [dots[i].get_color() for i in range(2)] == [drawn[k].get_color() for k in "ab"]
+    assert dots[2].get_color() == INKS["muted"].light
+
+
+def test_a_set_that_the_others_are_there_for_is_shown_in_full():
+    sets = {"test": {"Rg": normal(2000, 1)}, "sharp": {"Rg": 0.05 * normal(2000, 2)}}
+    cut, full = (distributions(sets, samples=k).axes[0].get_ylim()[1] for k in ((), ("sharp",)))
+    assert full > 3 * cut
+
+
+def test_trainings_are_overlaid_term_by_term():
+    other = [{"epoch": float(e), "valid/kl": 3.0 * e} for e in range(1, 5)]
+    figure = courses({"a": history(), "b": other}, ["kl"], {"kl": "nats"})
+    (ax,) = figure.axes[:1]
+    assert titles(figure) == ["kl (nats)"]
+    a, b = (x for x in ax.lines if len(x.get_xdata()) > 1)
+    np.testing.assert_array_equal(a.get_ydata(), [1, 2, np.nan, 4, 5, 6, 7, 8, 9, 10])
+    np.testing.assert_array_equal(b.get_ydata(), [3, 6, 9, 12])
+    assert a.get_color() != b.get_color()
+    assert a.get_linestyle() != b.get_linestyle()
+
+
+def test_no_panel_cuts_off_a_training_that_another_is_far_below():
+    low, high = (
+        [{"epoch": float(e), "valid/kl": level + 1 / e} for e in range(1, 31)] for level in (0, 50)
+    )
+    ax = courses({"low": low, "high": high}, ["kl"]).axes[0]
+    assert ax.get_ylim()[0] < 1
+    assert ax.get_ylim()[1] > 50
+
+
+def test_a_dozen_sets_can_be_told_apart():
+    names = [f"run {i}" for i in range(12)]
+    assert len({(inks(names)[n], str(dashes(names)[n])) for n in names}) == 12
+
+
+def test_a_long_legend_takes_several_lines():
+    sheet, _ = panels(1)
+    handles = [Line2D([], [], label=f"a run with a very long name {i}") for i in range(6)]
+    with style():
+        legend(sheet, handles)
+        sheet.canvas.draw()
+    box = sheet.legends[0].get_window_extent()
+    assert box.x1 <= WIDTH * sheet.dpi
+    assert box.height > 30
 
 
 # Machado, Oliveira & Fernandes 2009, full severity, linear RGB

@@ -151,13 +151,13 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits(fabric, tmp_pa
         run.claim()
 
         def press(state, last):
-            if state.step == 7:
+            if state.step == 6:
                 os.kill(os.getpid(), signal.SIGINT)
 
         if name == "cut":
             with pytest.raises(TrainingStoppedError, match="--resume"):
                 fit(model, rows(), rows(), optim, 0, run, fabric, progress=press)
-            assert checkpoint.read(run.last)[1]["step"] == 7
+            assert checkpoint.read(run.last)[1]["step"] == 7  # where all processes have heard
             model = Mean()
             run.append_history({"step": 10})  # written after the checkpoint, and then killed
             fit(model, rows(), rows(), optim, 0, run, fabric, resume=True)
@@ -168,6 +168,48 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits(fabric, tmp_pa
     assert all(torch.equal(ends[0][1][k], ends[1][1][k]) for k in ends[0][1])
     for a, b in zip(ends[0][2], ends[1][2], strict=True):
         assert a | {"seconds": 0} == b | {"seconds": 0}
+
+
+def test_a_signal_in_the_last_step_of_an_epoch_closes_it(run, fabric):
+    def press(state, last):
+        if state.step == 9:  # it is heard in the next
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    optim = Optim(epochs=4, batch_size=8, lr=0.1)
+    with pytest.raises(TrainingStoppedError) as stopped:
+        fit(Mean(), rows(), rows(), optim, 0, run, fabric, progress=press)
+    assert stopped.value.signal == signal.SIGTERM
+    fit(Mean(), rows(), rows(), optim, 0, run, fabric, resume=True)
+    assert [row["epoch"] for row in run.read_history()] == [1, 2, 3, 4]
+
+
+def test_the_best_weights_outlast_their_file(fabric, tmp_path):
+    optim, ends = Optim(epochs=30, batch_size=40, lr=0.1, ema=0), []
+
+    def press(state, last):
+        if state.step == 25:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    for name in ("through", "cut"):
+        run, model = Run(tmp_path / name), Mean()
+        if name == "cut":
+            with pytest.raises(TrainingStoppedError):
+                fit(Mean(), rows(), rows(shift=1.0), optim, 0, run, fabric, progress=press)
+            run.best.unlink()
+        fit(model, rows(), rows(shift=1.0), optim, 0, run, fabric, resume=name == "cut")
+        ends.append((model.at.tolist(), checkpoint.read(run.best)[1]["step"]))
+    assert ends[0] == ends[1]
+    assert ends[0][1] < 25
+
+
+def test_a_second_ctrl_c_does_not_wait(run, fabric):
+    def press(state, last):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Mean(), rows(), rows(), Optim(epochs=4), 0, run, fabric, progress=press)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_checkpoint_of_another_network_is_refused(run, fabric):
@@ -201,12 +243,12 @@ def test_the_learning_rate_is_a_function_of_the_step():
 HOW = Optim(epochs=6, batch_size=10, lr=0.3, grad_clip=6.0)
 
 
-def work(fabric, folder):
+def work(fabric, folder, resume=False):
     model, run = Mean(), Run(Path(folder))
-    if fabric.is_global_zero:
+    if fabric.is_global_zero and not resume:
         run.claim()
     fabric.barrier()
-    fit(model, rows(21), rows(21), HOW, 0, run, fabric)
+    fit(model, rows(21), rows(21), HOW, 0, run, fabric, resume=resume)
     torch.save(
         (model.at.detach(), run.read_history()[-1]["valid/total"]),
         Path(folder) / f"w{fabric.global_rank}",
@@ -220,6 +262,35 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     torch.testing.assert_close(one[0], a[0], atol=1e-6, rtol=1e-5)
     assert torch.equal(a[0], b[0])
     assert math.isclose(one[1], a[1], rel_tol=1e-5)
+
+
+def stopped(fabric, folder):
+    run = Run(Path(folder))
+
+    def press(state, last):
+        if (state.step, fabric.global_rank) == (5, 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        fit(Mean(), rows(21), rows(21), HOW, 0, run, fabric, progress=press)
+    except TrainingStoppedError as error:
+        said = f"{error.signal} {checkpoint.read(run.last)[1]['step']} {error}"
+        (run.path / f"said{fabric.global_rank}").write_text(said)
+
+
+def test_a_signal_to_one_process_stops_all_at_the_same_step_and_all_go_on(tmp_path):
+    Run(tmp_path / "cut").claim()
+    Fabric(accelerator="cpu", devices=2, strategy="ddp_fork").launch(stopped, tmp_path / "cut")
+    a, b = ((tmp_path / "cut" / f"said{rank}").read_text() for rank in (0, 1))
+    assert a.startswith("15 6 stopped after step 6;")
+    assert b.endswith(a.partition(" stopped")[2])
+    for name, resume in (("cut", True), ("through", False)):
+        two = Fabric(accelerator="cpu", devices=2, strategy="ddp_fork")
+        two.launch(work, tmp_path / name, resume)
+    for rank in (0, 1):
+        cut, through = (torch.load(tmp_path / n / f"w{rank}") for n in ("cut", "through"))
+        assert torch.equal(cut[0], through[0])
+        assert cut[1] == through[1]
 
 
 def test_an_order_is_a_function_of_its_key_and_covers_every_row():

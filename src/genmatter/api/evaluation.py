@@ -1,6 +1,6 @@
 """Scores of samples beside their floor and the simplest models, all by the same measure."""
 
-__all__ = ["Table", "from_json", "scores", "to_json"]
+__all__ = ["FLOOR", "TRAIN", "Table", "from_json", "references", "scores", "to_json"]
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,8 @@ import torch
 
 from genmatter.api.progress import bar
 from genmatter.api.trained import Trained
-from genmatter.spine import Latent, Score
+from genmatter.spine import Domain, Latent, Score, Splits
+from genmatter.training.processes import shared_out
 
 Table = dict[str, dict[str, Score]]
 """Scores by name, for samples, floor and each baseline."""
@@ -27,24 +28,36 @@ def scores(it: Trained, samples: Any, name: str = "samples") -> Table:
     where the validation split is the test split), the training data (what a model that
     memorises gets) and the domain's baselines. A model with a latent adds how well it
     reconstructs the test split to its row, and the floor what its representation loses.
+    Processes share the rows out.
     """
     splits = it.splits
-    n = min(len(samples), len(splits.test))
-    some = torch.linspace(0, len(splits.train) - 1, min(n, len(splits.train))).long()
-    rows = {name: samples, FLOOR: splits.valid, TRAIN: splits.train[some]}
-    if splits.valid is splits.test:
-        del rows[FLOOR]
-    rows |= it.domain.baselines(splits.train, n)
-    table = {
-        row: it.domain.score(objects, splits)
-        for row, objects in bar("evaluate", rows.items(), len(rows), "row")
-    }
+    rows = {name: samples}
+    rows |= references(it.domain, splits, min(len(samples), len(splits.test)))
+    shown = bar("evaluate", total=len(rows), unit="row")
+
+    def score(row: str) -> dict[str, Score]:
+        shown.update()
+        return it.domain.score(rows[row], splits)
+
+    table = dict(zip(rows, shared_out(score, list(rows)), strict=True))
+    shown.close()
     if isinstance(it.model, Latent):
         test = splits.test
         again = it.representation.decode(it.representation.encode(test))
         table[FLOOR] = table.get(FLOOR, {}) | it.domain.match(test, again)
         table[name] |= it.reconstruct(test).scores
     return table
+
+
+def references(domain: Domain, splits: Splits[Any], n: int) -> dict[str, Any]:
+    """Returns the sets that samples stand beside: held-out data, training data, baselines.
+
+    There is no held-out data where the validation split is the test split. Of the training data
+    and each baseline there are `n` objects at most.
+    """
+    some = torch.linspace(0, len(splits.train) - 1, min(n, len(splits.train))).long()
+    held = {} if splits.valid is splits.test else {FLOOR: splits.valid}
+    return held | {TRAIN: splits.train[some]} | domain.baselines(splits.train, n)
 
 
 def to_json(table: Table) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The verbs that read and write files. Each takes a run folder or a loaded run."""
+"""The verbs that read and write files. Each takes a run folder or a loaded run.
+
+Where there are several processes all of them work, and the first one writes.
+"""
 
 __all__ = [
     "data",
@@ -12,6 +15,7 @@ __all__ = [
 ]
 
 import csv
+import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,14 +27,16 @@ from torch import Tensor
 
 from genmatter.api import evaluation
 from genmatter.api.fitting import load
-from genmatter.api.optimising import Goal, Optimised
+from genmatter.api.optimising import Goal, Optimised, choose
 from genmatter.api.trained import Reconstruction, Samples, Trained
+from genmatter.api.wishes import conditions, outcome, read, sound_share
 from genmatter.config import Config, resolve
 from genmatter.errors import DataError, RunError
 from genmatter.recipes import build_domain, find
 from genmatter.reporting.picture import png
 from genmatter.run import write_json
-from genmatter.spine import Splits
+from genmatter.spine import Domain, Splits
+from genmatter.training.processes import once, together
 
 SPLITS = ("train", "valid", "test")
 RunLike = str | Path | Trained
@@ -52,19 +58,48 @@ def data(
     splits = domain.load()
     if out:
         path = Path(out)
-        _make_room(path)
         for name in SPLITS:
-            domain.write(getattr(splits, name), path.with_stem(f"{path.stem}_{name}"))
+            _write(domain, getattr(splits, name), path.with_stem(f"{path.stem}_{name}"))
     return splits
 
 
 def sample(
-    run: RunLike, n: int = 100, *, seed: int = 0, out: str | Path | None = None, **sampling: Any
+    run: RunLike,
+    n: int = 100,
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    steer: str = "",
+    width: float | None = None,
+    **sampling: Any,
 ) -> Samples:
-    """Draws `n` sound objects, and writes them into the run or where `out` says."""
+    """Draws `n` sound objects, and writes them into the run or where `out` says.
+
+    Args:
+        run: Which model.
+        n: How many.
+        seed: Seed of the draws.
+        out: The file; its suffix is its format.
+        steer: `NAME=NUMBER`, what a differentiable observable should be; the name may be
+            `FILE.py:FUNCTION` for a function of your own.
+        width: How closely, as a standard deviation.
+        **sampling: Other sampling options than the run's.
+    """
     it = _loaded(run, **sampling)
-    found = it.sample(n, seed=seed)
-    it.domain.write(found.objects, _place(it, out, f"samples{it.domain.formats[0]}"))
+    wanted = conditions(it.config)
+    if steer:
+        name, value = read(steer)
+        of = _function(name) if ":" in name else choose(it.domain, name).of
+        found = it.steer(of, value, n, width=width, seed=seed)
+        outcomes = [outcome(name, value, of(found.objects))]
+    else:
+        found = it.sample(n, seed=seed)
+        known = {o.name: o.of for o in it.domain.observables}
+        outcomes = [outcome(k, v, known[k](found.objects)) for k, v in wanted.items()]
+    if outcomes:
+        sound = sound_share(it.domain, found.objects, it.splits.train)
+        found = dataclasses.replace(found, outcomes=outcomes, sound=sound)
+    _write(it.domain, found.objects, _place(it, out, f"samples{it.domain.formats[0]}"))
     return found
 
 
@@ -82,9 +117,12 @@ def evaluate(
         place = _place(it, None, "scores.json")
     else:
         path = Path(samples)
-        table = evaluation.scores(it, it.domain.read(path), path.name)
+        with together():
+            theirs = it.domain.read(path)
+        table = evaluation.scores(it, theirs, path.name)
         place = _place(it, None, f"scores_{path.stem}.json")
-    write_json(place, {"n": n, "seed": seed, "table": evaluation.to_json(table)})
+    kept = {"n": n, "seed": seed, "table": evaluation.to_json(table)}
+    once(lambda: write_json(place, kept))
     return table
 
 
@@ -102,7 +140,8 @@ def score(
     it = _loaded(run)
     it.require("score")
     columns = it.observe(_objects(it, source), importance)
-    _write_csv(_place(it, out, "scores_each.csv"), columns)
+    place = _place(it, out, "scores_each.csv")
+    once(lambda: _write_csv(place, columns))
     return columns
 
 
@@ -112,7 +151,7 @@ def reconstruct(
     """Encodes and decodes objects, and writes what became of them."""
     it = _loaded(run)
     found = it.reconstruct(_objects(it, source))
-    it.domain.write(found.copies, _place(it, out, f"reconstructed{it.domain.formats[0]}"))
+    _write(it.domain, found.copies, _place(it, out, f"reconstructed{it.domain.formats[0]}"))
     return found
 
 
@@ -122,7 +161,8 @@ def encode(run: RunLike, source: str = "test", *, out: str | Path | None = None)
     objects = _objects(it, source)
     z = it.encode(objects)
     values: dict[str, Any] = {o.name: o.of(objects).numpy() for o in it.domain.observables}
-    np.savez(_place(it, out, "latents.npz"), z=z.numpy(), **values)
+    place = _place(it, out, "latents.npz")
+    once(lambda: np.savez(place, z=z.numpy(), **values))
     return z
 
 
@@ -148,8 +188,8 @@ def interpolate(
     it = _loaded(run)
     objects, alphas = it.interpolate(_one(it, a), _one(it, b), steps, path=path)
     place = _place(it, out, f"interpolation{it.domain.formats[0]}")
-    it.domain.write(objects, place)
-    draw(it, objects, [f"alpha {s:.2f}" for s in alphas.tolist()], place)
+    _write(it.domain, objects, place)
+    once(lambda: draw(it, objects, [f"alpha {s:.2f}" for s in alphas.tolist()], place))
     return objects, alphas
 
 
@@ -174,7 +214,7 @@ def optimise(
     it = _loaded(run)
     of = _function(observable) if isinstance(observable, str) and ":" in observable else observable
     found = it.optimise(of, goal, **how)
-    it.domain.write(found.ends, _place(it, out, f"optimised{it.domain.formats[0]}"))
+    _write(it.domain, found.ends, _place(it, out, f"optimised{it.domain.formats[0]}"))
     return found
 
 
@@ -205,8 +245,13 @@ def _place(it: Trained, out: str | Path | None, name: str) -> Path:
     if out is None and it.run is None:
         raise RunError("this run is not on disk: say where to write with `out`")
     path = Path(out) if out else it.run.path / name  # pyright: ignore[reportOptionalMemberAccess]
-    _make_room(path)
+    once(lambda: _make_room(path))
     return path
+
+
+def _write(domain: Domain, objects: Any, path: Path) -> None:
+    """Writes objects, on the first process."""
+    once(lambda: (_make_room(path), domain.write(objects, path)))
 
 
 def _make_room(path: Path) -> None:
@@ -218,9 +263,8 @@ def _make_room(path: Path) -> None:
 
 def _objects(it: Trained, source: str) -> Any:
     """Returns the objects of a split or a file."""
-    if source in SPLITS:
-        return getattr(it.splits, source)
-    return it.domain.read(Path(source))
+    with together():
+        return getattr(it.splits, source) if source in SPLITS else it.domain.read(Path(source))
 
 
 def _one(it: Trained, text: str) -> Any:

@@ -4,10 +4,12 @@ __all__ = ["load", "train"]
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from genmatter import config as configs
 from genmatter.api.progress import bar
@@ -15,16 +17,23 @@ from genmatter.api.trained import Trained
 from genmatter.config import Config
 from genmatter.errors import ConfigError, RecipeError, RunError
 from genmatter.loading.examples import Examples, Stream, order
+from genmatter.loading.mapped import enough_memory
 from genmatter.maths.noise import reseed, stream
 from genmatter.recipes import build_domain, build_model, find
 from genmatter.reporting.picture import png
 from genmatter.reporting.plots import curves
-from genmatter.run import Run, write_json
-from genmatter.spine import Representation
+from genmatter.run import Run, write_bytes, write_json
+from genmatter.spine import Splits
 from genmatter.training import checkpoint
-from genmatter.training.fit import Fit, fabric_for, fit
+from genmatter.training.devices import fabric_for
+from genmatter.training.fit import Fit, fit
+from genmatter.training.processes import once, together
+
+MOST_FINISHED = 100_000
+"""Examples, drawn by chance, that fits in closed form see; what they fit has far fewer numbers."""
 
 
+@enough_memory()
 def train(
     recipe: str,
     config: Config | None = None,
@@ -42,66 +51,37 @@ def train(
         config: All that the recipe can be told; without it, defaults, `preset` and `fields`.
         run: The folder; `runs/` and the recipe's name by default.
         preset: A named config of the recipe.
-        resume: Go on with the run that the folder holds, by its own config and `fields`.
+        resume: Go on with the run that the folder holds, by its own config and `fields`, or begin
+            one where the folder is empty.
         overwrite: Replace the run that the folder holds.
         **fields: Leaves of the config, such as `epochs=20`.
 
     Raises:
         GenmatterError: The recipe, config, data or folder are not what they should be.
     """
-    cls = find(recipe)
     home = Run(Path(run) if run else Path("runs") / recipe.replace("/", "-"))
-    if resume:
+    if resume and home.begun:
         config = config or _kept(home, recipe)
-    config = config or configs.resolve(cls, preset=preset, recipe=recipe)
-    config = configs.replaced(config, fields, cls.aliases)
-    if not isinstance(config, cls):
-        raise ConfigError(f"{recipe} takes a {cls.__name__}, got a {type(config).__name__}")
-    if config.stage and not config.parent:
-        raise RecipeError(f"{recipe} needs a run of {config.stage}: give --parent RUN")
+    config = _planned(recipe, config, preset, fields)
     fabric = fabric_for(config.device, config.precision, config.threads)
-    domain = build_domain(recipe, config)
-    splits = domain.load()
-    parent = load(config.parent, device="cpu") if config.parent else None
-    if parent and parent.recipe != config.stage:
-        raise RecipeError(f"{recipe} starts from a run of {config.stage}, not of {parent.recipe}")
-    representation = (
-        parent.representation if parent else domain.representation.fit(splits.train, config)
-    )
-    reseed(config.seed, "init")
-    model = build_model(recipe, config, representation, *([parent.model] if parent else []))
-    if fabric.is_global_zero:
-        home.claim(resume=resume, overwrite=overwrite)
-        _describe(home, recipe, config, representation)
-        if parent:
-            kept = Run(home.path / "parent")
-            _describe(kept, parent.recipe, parent.config, parent.representation)
-
-    def examples(objects: Any) -> Examples:
-        if not config.optim.stream:
-            return representation.encode(objects)
-        sizes = representation.sizes(objects)
-        sizes = torch.ones(len(objects)) if sizes is None else sizes
-        return Stream(objects, representation.encode, sizes)
-
-    data = examples(splits.train)
+    once(lambda: home.refuse_if_taken(resume=resume, overwrite=overwrite))
+    with together():
+        parent = _parent(recipe, config) if config.parent else None
+        it, splits = _begun(recipe, config, home, parent)
+    once(lambda: _claim(it, home, parent, resume=resume, overwrite=overwrite))
+    with together():
+        data, valid = _examples(it, splits.train), _examples(it, splits.valid)
+        if not resume:
+            _start(it, data)
     with _Bar(recipe) as bar:
         fit(
-            model, data, examples(splits.valid), config.optim, config.seed, home, fabric,
-            resume=resume and home.last.is_file(), progress=bar,
+            it.model, data, valid, config.optim, config.seed, home, fabric,
+            resume=resume, progress=bar,
         )  # fmt: skip
-    model.eval()
-    with stream(config.seed, "finish"):
-        rows = order(data.sizes, config.optim.batch_size, "finish")
-        model.finish(data[r].to(fabric.device) for r in rows)
-    model = model.to(fabric.device).eval()
-    if fabric.is_global_zero:
-        weights = {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
-        checkpoint.write(home.model, weights, {})
-        history = home.read_history()
-        write_json(home.path / "training_history.json", _columns(history))
-        (home.path / "training_history.png").write_bytes(png(curves(history)))
-    return Trained(recipe, config, domain, representation, model, home)
+    with together():
+        _finish(it, data, fabric.device)
+    once(lambda: _keep(it, home))
+    return it
 
 
 def load(run: str | Path, *, device: str = "auto", **sampling: Any) -> Trained:
@@ -149,14 +129,95 @@ def _kept(home: Run, recipe: str) -> Config:
     return configs.load(home.config.read_text(), find(recipe)(), recipe, str(home.config))
 
 
+def _planned(recipe: str, config: Config | None, preset: str, fields: dict[str, Any]) -> Config:
+    """Returns all that a training is told."""
+    cls = find(recipe)
+    config = config or configs.resolve(cls, preset=preset, recipe=recipe)
+    config = configs.replaced(config, fields, cls.aliases)
+    if not isinstance(config, cls):
+        raise ConfigError(f"{recipe} takes a {cls.__name__}, got a {type(config).__name__}")
+    if config.stage and not config.parent:
+        raise RecipeError(f"{recipe} needs a run of {config.stage}: give --parent RUN")
+    return config
+
+
+def _parent(recipe: str, config: Config) -> Trained:
+    """Returns the first stage that a second one starts from."""
+    parent = load(str(config.parent), device="cpu")
+    if parent.recipe != config.stage:
+        raise RecipeError(f"{recipe} starts from a run of {config.stage}, not of {parent.recipe}")
+    return parent
+
+
+def _begun(
+    recipe: str, config: Config, home: Run, parent: Trained | None
+) -> tuple[Trained, Splits[Any]]:
+    """Returns the model before it has learned anything, and the data that it is to learn from."""
+    domain = build_domain(recipe, config)
+    splits = domain.load()
+    representation = (
+        parent.representation if parent else domain.representation.fit(splits.train, config)
+    )
+    reseed(config.seed, "init")
+    model = build_model(recipe, config, representation, *([parent.model] if parent else []))
+    return Trained(recipe, config, domain, representation, model, home), splits
+
+
+def _claim(
+    it: Trained, home: Run, parent: Trained | None, *, resume: bool, overwrite: bool
+) -> None:
+    """Takes the folder, and writes what is known before training."""
+    home.claim(resume=resume, overwrite=overwrite)
+    _describe(home, it)
+    if parent:
+        _describe(Run(home.path / "parent"), parent)
+
+
+def _examples(it: Trained, objects: Any) -> Examples:
+    """Returns objects as the model sees them: all of them now, or each when it is asked for."""
+    sizes = it.representation.sizes(objects)
+    sizes = torch.ones(len(objects)) if sizes is None else sizes
+    found = Stream(objects, it.representation.encode, sizes)
+    return found if it.config.optim.stream else found[torch.arange(len(objects))]
+
+
+def _start(it: Trained, data: Examples) -> None:
+    """Sets what has a closed form before there are gradients."""
+    with stream(it.config.seed, "begin"):
+        it.model.begin(data[rows] for rows in _rows(it, data, "begin"))
+
+
+def _rows(it: Trained, data: Examples, key: str) -> list[Tensor]:
+    """Returns batches of as many examples as a closed form is given."""
+    size = it.config.optim.batch_size
+    return order(data.sizes, size, key)[: math.ceil(MOST_FINISHED / size)]
+
+
+def _finish(it: Trained, data: Examples, device: torch.device) -> None:
+    """Fits what has a closed form, on the weights that are kept."""
+    it.model.eval()
+    with stream(it.config.seed, "finish"):
+        it.model.finish(data[rows].to(device) for rows in _rows(it, data, "finish"))
+    it.model.to(device).eval()
+
+
+def _keep(it: Trained, home: Run) -> None:
+    """Writes the history as a table and a picture, and the weights: where they are, all is."""
+    history = home.read_history()
+    write_json(home.path / "training_history.json", _columns(history))
+    write_bytes(home.path / "training_history.png", png(curves(history)))
+    weights = {k: v.detach().cpu().clone().contiguous() for k, v in it.model.state_dict().items()}
+    checkpoint.write(home.model, weights, {})
+
+
 def _columns(history: list[dict[str, float]]) -> dict[str, list[float]]:
     names = dict.fromkeys(k for row in history for k in row)
     return {k: [row.get(k, float("nan")) for row in history] for k in names}
 
 
-def _describe(run: Run, recipe: str, config: Config, representation: Representation) -> None:
-    plain = dataclasses.asdict(representation)  # pyright: ignore[reportArgumentType]
-    run.describe(configs.dump(config, recipe), plain)
+def _describe(home: Run, it: Trained) -> None:
+    plain = dataclasses.asdict(it.representation)  # pyright: ignore[reportArgumentType]
+    home.describe(configs.dump(it.config, it.recipe), plain)
 
 
 def _untrained(home: Run, sampling: dict[str, Any]) -> Trained:

@@ -100,19 +100,23 @@ def judge(
         starts: The objects that the walks began from.
         random: As many samples as the walks decoded objects, or fewer.
     """
-    last = decoded(found.path[-1])
-    ends, why, reached = last.clone(), doubts(last), of(last).cpu()
+    last = len(found.path) - 1
+    objects = decoded(found.path[last])
+    why, reached = doubts(objects), of(objects).cpu()
     last_sound = sum(not w for w in why) / len(why)
     best = torch.full((len(why),), torch.inf)
-    for step in range(len(found.path) - 1, -1, -max(len(found.path) // LOOKS, 1)):
+    at = torch.full((len(why),), last)
+    for step in range(last, -1, -max(len(found.path) // LOOKS, 1)):
         objects = decoded(found.path[step])
         value = of(objects).cpu()
         sound = torch.tensor([not w for w in doubts(objects)])
         better = sound & (cost(value, goal) < best)
         best = torch.where(better, cost(value, goal), best)
         reached = torch.where(better, value, reached)
-        ends[better] = objects[better]
+        at = torch.where(better, step, at)
         why = ["" if b else w for b, w in zip(better.tolist(), why, strict=True)]
+    # Objects of any kind are decoded again where they were best, for not all can be joined.
+    ends = decoded(found.path[at, torch.arange(len(at))])
     fine = torch.tensor([not w for w in doubts(random)])
     values = of(random).cpu()[fine]
     return Optimised(

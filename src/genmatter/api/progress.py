@@ -1,4 +1,4 @@
-"""Progress of long work, on a terminal and nowhere else."""
+"""Progress of long work, on a terminal and nowhere else, told by one process of many."""
 
 __all__ = ["bar"]
 
@@ -8,10 +8,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from genmatter.training.processes import is_first
+
 
 def bar(
     what: str, things: Iterable[Any] | None = None, total: float | None = None, unit: str = "step"
 ) -> tqdm:
     """Returns a progress bar, over things where there are some, that goes away when it is done."""
-    quiet = not sys.stderr.isatty()
+    quiet = not (sys.stderr.isatty() and is_first())
     return tqdm(things, desc=what, total=total, unit=unit, disable=quiet, leave=False)

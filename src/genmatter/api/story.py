@@ -1,4 +1,7 @@
-"""The report: one page that tells what was trained on what, and how far to trust it."""
+"""The report: one page that tells what was trained on what, and how far to trust it.
+
+Of several runs it is another page, that sets them side by side (`versus`).
+"""
 
 __all__ = ["report"]
 
@@ -14,16 +17,18 @@ from torch import Tensor
 
 from genmatter import __version__
 from genmatter.api import evaluation
-from genmatter.api.files import RunLike, _loaded, evaluate
+from genmatter.api.files import RunLike, _loaded, _place, evaluate
 from genmatter.api.fitting import load, train
+from genmatter.api.gallery import gallery
+from genmatter.api.steered import steered
 from genmatter.api.trained import Trained
+from genmatter.api.versus import versus
 from genmatter.errors import RunError
 from genmatter.reporting import plots
 from genmatter.reporting.page import (
     Block,
     Code,
     Facts,
-    Html,
     Note,
     Page,
     Picture,
@@ -35,21 +40,30 @@ from genmatter.reporting.page import (
 )
 from genmatter.reporting.picture import png
 from genmatter.run import Run
-from genmatter.spine import Latent, Likelihood, Score
+from genmatter.spine import Latent, Likelihood, Score, Steerable
 
 SHOWN = 8
 """Objects in a row of the report."""
+FEW = 500
+"""Objects whose likelihood is told."""
 MAPPED = 5000
 """Points of the latent map."""
 
 
-def report(run: RunLike, *, n: int = 2000) -> Path:
-    """Writes `report.html` into a run, and its pictures beside it.
+def report(run: RunLike, *others: RunLike, n: int = 2000, out: str | Path | None = None) -> Path:
+    """Writes `report.html` into a run, and its pictures beside it; or compares several runs.
 
     Args:
         run: A run folder or a loaded run.
-        n: Samples to score, where the run was not evaluated before.
+        *others: Runs of the same domain to set beside it, on its data.
+        n: Samples to score; of one run only where it was not evaluated before.
+        out: Where to write the page; a comparison lies beside the first run's folder by default.
+
+    Raises:
+        GenmatterError: A run is not on disk, or the runs cannot be compared.
     """
+    if others:
+        return versus([run, *others], n, out)
     it = _loaded(run)
     if it.run is None:
         raise RunError("a report needs a run that lies on disk")
@@ -70,10 +84,13 @@ def report(run: RunLike, *, n: int = 2000) -> Path:
         ]
         if any(o.differentiable for o in it.domain.observables):
             sections.append(Section("Towards a property", teller.optimisation()))
+    if isinstance(it.model, Steerable) and any(o.differentiable for o in it.domain.observables):
+        sections.append(Section("Samples as wanted", steered(it)))
     sections.append(Section("How to repeat this", teller.repetition()))
     about = (type(it.config).__doc__ or "").splitlines()[0]
-    write(Page(f"{it.recipe}: {it.run.path.name}", about, sections), it.run.report)
-    return it.run.report
+    place = _place(it, out, it.run.report.name)
+    write(Page(f"{it.recipe}: {it.run.path.name}", about, sections), place)
+    return place
 
 
 class _Teller:
@@ -119,8 +136,10 @@ class _Teller:
         rows = {k: t.reconstruct(t.splits.test).scores for k, t in pair.items()}
         if isinstance(self.it.model, Likelihood):
             for k, t in pair.items():
-                bound = float(t.observe(t.splits.test)["elbo"].mean())
-                rows[k]["elbo"] = Score(bound, math.inf, "nats")
+                test = t.splits.test
+                known = t.observe(test[torch.arange(min(FEW, len(test)))])
+                name = "log_likelihood" if t.is_exact else "elbo"
+                rows[k][name] = Score(float(known[name].mean()), math.inf, "nats")
         names = list(next(iter(rows.values())))
         cells = [[k, *(r[n].value for n in names)] for k, r in rows.items()]
         caption = "The same recipe trained again on a split that does not leak."
@@ -189,13 +208,19 @@ class _Teller:
         if units:
             text += f"\n\nKL of each latent unit, in nats: {', '.join(f'{v:.2f}' for v in units)}."
         if isinstance(self.it.model, Likelihood):
-            few = rows[torch.arange(min(500, len(rows)))]
-            elbo, iwae = self.it.observe(few)["elbo"], self.it.observe(few, 64)["iwae"]
-            text += (
-                f"\n\nBounds on the log-likelihood of the test split, in nats per object: ELBO "
-                f"{_mean(elbo)}, importance-weighted with 64 draws {_mean(iwae)}."
-            )
+            text += self._likelihood(rows[torch.arange(min(FEW, len(rows)))])
         return text
+
+    def _likelihood(self, few: Any) -> str:
+        known = self.it.observe(few)
+        if self.it.is_exact:
+            exact = _mean(known["log_likelihood"])
+            return f"\n\nLog-likelihood of the test split, in nats per object: {exact}."
+        return (
+            f"\n\nBounds on the log-likelihood of the test split, in nats per object: ELBO "
+            f"{_mean(known['elbo'])}, importance-weighted with 64 draws "
+            f"{_mean(self.it.observe(few, 64)['iwae'])}."
+        )
 
     def latents(self) -> list[Block]:
         objects = self.test[torch.arange(min(MAPPED, len(self.test)))]
@@ -247,25 +272,24 @@ class _Teller:
         ]
         marks = {what.name: {"lowest in the training split": float(known.min())}}
         sheet = plots.trace({what.name: found.values.numpy()}, self.units, best, marks)
-        lowest = self.it.splits.train[known.argmin()[None]]
-        pair = torch.cat([found.ends[[best]], lowest]) if isinstance(lowest, Tensor) else None
         blocks: list[Block] = [
             Text(words),
             Table(["", what.name, ""], rows),
             Picture(sheet, "The property over the steps of every walk."),
         ]
-        if pair is not None:
-            titles = [
-                f"optimised {float(found.reached[best]):.3f}",
-                f"training {float(known.min()):.3f}",
-            ]
-            blocks += self._picture(
-                pair,
-                "The best result beside the lowest of the training split.",
-                "optimised",
-                titles,
-            )
-        return blocks
+        lowest = self.it.splits.train[known.argmin()[None]]
+        pair = self._joined(found.ends[torch.tensor([best])], lowest)
+        titles = [
+            f"optimised {float(found.reached[best]):.3f}",
+            f"training {float(known.min()):.3f}",
+        ]
+        words = "The best result beside the lowest of the training split."
+        return blocks + self._picture(pair, words, "optimised", titles)
+
+    def _joined(self, *sets: Any) -> Any:
+        """Returns objects of any kind as one set, by way of batches, which can be joined."""
+        batches = [self.it.representation.encode(objects).to("cpu") for objects in sets]
+        return self.it.representation.decode(type(batches[0]).cat(batches))
 
     def repetition(self) -> list[Block]:
         home = self.run.path
@@ -278,16 +302,12 @@ class _Teller:
     def _picture(
         self, objects: Any, caption: str, name: str, titles: Sequence[str] | None = None
     ) -> list[Block]:
-        """Draws objects, under their first observable unless other titles are given."""
-        if titles is None:
-            first = self.it.domain.observables[0]
-            titles = [f"{v:.2f}" for v in first.of(objects).tolist()]
-            caption = f"{caption} Above each: {first.name}.".strip()
-        drawn = self.it.domain.draw(objects, titles)
-        if isinstance(drawn, str):
-            return [Html(drawn), Text(caption)]
-        self._save(drawn, name)
-        return [Picture(drawn, caption)]
+        """Draws objects, and keeps the picture where it is one."""
+        blocks = gallery(self.it.domain, objects, caption, titles)
+        for block in blocks:
+            if isinstance(block, Picture) and isinstance(block.figure, Figure):
+                self._save(block.figure, name)
+        return blocks
 
     def _save(self, sheet: Figure, name: str) -> None:
         folder = self.run.path / "pictures"

@@ -2,19 +2,21 @@
 
 __all__ = ["Reconstruction", "Samples", "Trained"]
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from genmatter.api.optimising import Goal, Optimised, choose, judge, walk
 from genmatter.api.progress import bar
+from genmatter.api.wishes import Outcome
 from genmatter.config import Config
-from genmatter.errors import DataError, RecipeError, RepresentationError
+from genmatter.errors import ConfigError, DataError, RecipeError, RepresentationError
 from genmatter.generative.latent import interpolate
 from genmatter.loading.batch import Batch
 from genmatter.maths.noise import stream
@@ -28,7 +30,11 @@ from genmatter.spine import (
     Representation,
     Score,
     Splits,
+    Steerable,
 )
+from genmatter.training.processes import place, shared_out
+
+X = TypeVar("X")
 
 NEEDS: dict[str, type] = {
     "encode": Latent,
@@ -36,9 +42,12 @@ NEEDS: dict[str, type] = {
     "optimise": Latent,
     "reconstruct": Latent,
     "score": Likelihood,
+    "steer": Steerable,
 }
 CHUNK = 1024
 """Objects that are sampled or encoded at once."""
+WIDTH, LOOKED_AT = 0.1, 512
+"""How closely samples are steered, in standard deviations over so many that are not."""
 MOST_RANDOM = 20_000
 """Random samples that an optimisation is compared with, at most."""
 DRAWS = 100
@@ -52,6 +61,10 @@ class Samples:
     objects: Any
     drawn: int
     rejected: Counter[str]
+    outcomes: Sequence[Outcome] = ()
+    """What became of each number that was wanted of them."""
+    sound: float | None = None
+    """Share of them that nothing speaks against beside the data, where something was wanted."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,11 @@ class Trained:
         """The objects that the run learned from, loaded again."""
         return self.domain.load()
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the model's likelihood is no bound."""
+        return getattr(self.model, "exact_likelihood", False)
+
     def require(self, verb: str) -> None:
         """Refuses a verb that the model cannot do, and says which recipes can.
 
@@ -93,55 +111,117 @@ class Trained:
             those = ", ".join(r for r in find_all() if able(r, NEEDS[verb])) or "no recipe"
             raise RecipeError(f"{self.recipe} cannot {verb}; {those} can")
 
-    def batches(self, objects: Any) -> Iterator[Batch]:
-        """Writes objects as batches on the model's device, in their order."""
-        for rows in torch.arange(len(objects)).split(CHUNK):
-            yield self.representation.encode(objects[rows]).to(self.device)
-
     def sample(self, n: int, *, seed: int = 0) -> Samples:
         """Draws until `n` objects are sound, and says what was wrong with the others.
 
         Raises:
             DataError: Fewer than `n` of 100 times as many draws were sound.
         """
+        return self._sound(n, seed, self.model.sample)
+
+    def steer(
+        self,
+        observable: str | Callable[[Any], Tensor],
+        value: float,
+        n: int = 100,
+        *,
+        width: float | None = None,
+        seed: int = 0,
+    ) -> Samples:
+        """Draws sound objects of which a differentiable number is about what is wanted.
+
+        Args:
+            observable: The name of a differentiable observable, or a differentiable function
+                from objects to a number of each.
+            value: What it should be.
+            n: How many objects.
+            width: How closely, as a standard deviation; a tenth of what samples have by default.
+            seed: Seed of the draws.
+
+        Raises:
+            RecipeError: The model cannot be steered, or there is no such observable.
+            ConfigError: The width is not positive.
+            DataError: Too few of the draws were sound.
+        """
+        self.require("steer")
+        of = observable if callable(observable) else choose(self.domain, observable).of
+        if width is None:
+            width = WIDTH * float(of(self.sample(LOOKED_AT, seed=seed).objects).std())
+        if not width > 0:
+            raise ConfigError(f"the width should be above 0, got {width}")
+        model: Any = self.model
+        measure = lambda batch: of(self.representation.decode(batch))
+        return self._sound(n, seed, lambda given: model.steer(given, measure, value, width))
+
+    @torch.no_grad()
+    def _sound(self, n: int, seed: int, draw: Callable[[Batch], Batch]) -> Samples:
         if n < 1:
             raise DataError(f"the number of samples should be positive, got {n}")
         kept: list[Batch] = []
         rejected: Counter[str] = Counter()
         sound = drawn = 0
         shown = bar("sample", total=n, unit="object")
-        while sound < n:
-            if drawn >= DRAWS * max(n, CHUNK):
-                raise DataError(f"only {sound} of {drawn} draws were sound: {_counted(rejected)}")
-            batch = self._draw(min(CHUNK, n) if not drawn else CHUNK, seed, len(kept))
-            why = self.domain.faults(self.representation.decode(batch))
+        for batch, why in self._chunks(n, seed, draw):
             good = [i for i, w in enumerate(why) if not w]
-            drawn += _used(why, n - sound)
-            rejected.update(w for w in why[: _used(why, n - sound)] if w)
+            used = _used(why, n - sound)
+            drawn += used
+            rejected.update(w for w in why[:used] if w)
             kept.append(batch[torch.tensor(good, dtype=torch.long)])
             sound += len(good)
             shown.update(len(good))
+            if sound >= n:
+                break
+            if drawn >= DRAWS * max(n, CHUNK):
+                raise DataError(f"only {sound} of {drawn} draws were sound: {_counted(rejected)}")
         shown.close()
         return Samples(self.representation.decode(type(kept[0]).cat(kept)[:n]), drawn, rejected)
 
-    @torch.no_grad()
-    def _draw(self, n: int, seed: int, chunk: int) -> Batch:
-        given = self.representation.prompt(n, self.config).to(self.device)
-        with stream(seed, "sample", chunk):
-            return self.model.sample(given).to("cpu")
+    def _chunks(
+        self, n: int, seed: int, draw: Callable[[Batch], Batch]
+    ) -> Iterator[tuple[Batch, list[str]]]:
+        """Draws one chunk after the other, and says what is wrong with each object.
 
-    @torch.no_grad()
+        A chunk depends on the seed and its number, so that processes take turns at them, and
+        what is drawn beyond need is not missed.
+        """
+        world = place()[1]
+
+        def chunk(number: int) -> tuple[Batch, list[str]]:
+            given = self.representation.prompt(CHUNK if number else min(CHUNK, n), self.config)
+            with stream(seed, "sample", number):
+                batch = draw(given.to(self.device)).to("cpu")
+            return batch, self.domain.faults(self.representation.decode(batch))
+
+        for begin in itertools.count(0, world):
+            yield from shared_out(chunk, range(begin, begin + world))
+
+    def batches(self, objects: Any) -> Iterator[Batch]:
+        """Writes objects as batches on the model's device, in their order."""
+        for rows in torch.arange(len(objects)).split(CHUNK):
+            yield self.representation.encode(objects[rows]).to(self.device)
+
+    def _each(self, verb: str, of: Callable[[Batch], X], objects: Any) -> list[X]:
+        """Returns what `of` makes of each chunk of objects. Processes share the chunks out."""
+        chunks = torch.arange(len(objects)).split(CHUNK)
+
+        @torch.no_grad()
+        def result(number: int) -> X:
+            with stream(0, verb, number):
+                return of(next(self.batches(objects[chunks[number]])))
+
+        return shared_out(result, range(len(chunks)))
+
     def encode(self, objects: Any) -> Tensor:
-        """Returns the latent coordinates of objects.
+        """Returns the latent coordinates of objects; what is padded of those with places is 0.
 
         Raises:
             RecipeError: The model has no latent.
         """
         self.require("encode")
         model: Any = self.model
-        return torch.cat([model.to_latent(b).cpu() for b in self.batches(objects)])
+        found = self._each("encode", lambda b: model.to_latent(b).cpu(), objects)
+        return _joined(found) if found[0].ndim == 3 else torch.cat(found)
 
-    @torch.no_grad()
     def reconstruct(self, objects: Any) -> Reconstruction:
         """Encodes and decodes objects.
 
@@ -150,26 +230,26 @@ class Trained:
         """
         self.require("reconstruct")
         model: Any = self.model
-        copies = [
-            model.from_latent(model.to_latent(b), b).to("cpu") for b in self.batches(objects)
-        ]
-        again = self.representation.decode(type(copies[0]).cat(copies))
-        return Reconstruction(objects, again, self.domain.match(objects, again))
+        again = lambda b: model.from_latent(model.to_latent(b), b).to("cpu")
+        found = self._each("reconstruct", again, objects)
+        copies = self.representation.decode(type(found[0]).cat(found))
+        return Reconstruction(objects, copies, self.domain.match(objects, copies))
 
-    @torch.no_grad()
     def observe(self, objects: Any, importance: int = 1) -> dict[str, Tensor]:
         """Returns every observable of every object; a model with a likelihood adds its own.
 
-        `elbo` is a lower bound on log p(x) in nats; with `importance` above 1 it is the tighter
-        `iwae` of that many draws of the latent.
+        `log_likelihood` is log p(x) in nats, of a model that knows it. Of another, `elbo` is a
+        lower bound; with `importance` above 1 it is the tighter `iwae` of that many draws of the
+        latent.
         """
-        found = {o.name: o.of(objects) for o in self.domain.observables}
+        with torch.no_grad():
+            found = {o.name: o.of(objects) for o in self.domain.observables}
         model: Any = self.model
         if isinstance(self.model, Likelihood):
             name = "elbo" if importance == 1 else "iwae"
-            with stream(0, "observe"):
-                bounds = [model.log_likelihood(b, importance).cpu() for b in self.batches(objects)]
-            found[name] = torch.cat(bounds)
+            name = "log_likelihood" if self.is_exact else name
+            bound = lambda b: model.log_likelihood(b, importance).cpu()
+            found[name] = torch.cat(self._each("observe", bound, objects))
         return found
 
     @torch.no_grad()
@@ -254,6 +334,13 @@ class Trained:
             draws = min(starts * (steps + 1), MOST_RANDOM)
             random = self.sample(draws, seed=seed + 1).objects
             return judge(found, decoded, of, goal, doubts, begun, random)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Joins latents `[n, places, size]`, padded to the most places."""
+    most = max(z.shape[1] for z in parts)
+    pad = torch.nn.functional.pad
+    return torch.cat([pad(z, (0, 0, 0, most - z.shape[1])) for z in parts])
 
 
 def _used(why: list[str], wanted: int) -> int:

@@ -12,6 +12,10 @@ from torch import Tensor
 from genmatter.loading.batch import Batch
 from genmatter.maths.noise import generator
 
+ROUND = 64
+"""Rows are encoded by a multiple of this many. Vector units treat the last few numbers of an array
+apart, and round them differently: a row's bits are its own only where it never is among them."""
+
 B = TypeVar("B", bound=Batch)
 B_co = TypeVar("B_co", bound=Batch, covariant=True)
 
@@ -28,7 +32,7 @@ class Examples(Protocol[B_co]):
 
 @dataclass(frozen=True)
 class Stream(Generic[B]):
-    """Objects that are encoded when they are asked for, because all of them would not fit."""
+    """Objects that are encoded when they are asked for, each to the same bits every time."""
 
     objects: Any
     encode: Callable[[Any], B]
@@ -38,7 +42,8 @@ class Stream(Generic[B]):
         return len(self.objects)
 
     def __getitem__(self, rows: Tensor) -> B:
-        return self.encode(self.objects[rows])
+        more = rows[-1:].expand(-len(rows) % ROUND)
+        return self.encode(self.objects[torch.cat([rows, more])])[: len(rows)]
 
 
 def order(sizes: Tensor, batch_size: int, *key: int | str, pool: int = 32) -> list[Tensor]:

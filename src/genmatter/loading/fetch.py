@@ -93,7 +93,8 @@ def _digest(path: Path) -> str:
 
 
 def _recorded(record: Path) -> str:
-    return record.read_text().split()[0] if record.is_file() else ""
+    # another process may be writing it: what is empty yet is no checksum
+    return (record.read_text().split() or [""])[0] if record.is_file() else ""
 
 
 def _download(address: str, file: IO[bytes]) -> None:

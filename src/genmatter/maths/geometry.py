@@ -69,9 +69,11 @@ def nearest_rotation(m: Frame) -> Frame:
         angle = torch.atan2(m[..., 0, 1] - m[..., 1, 0], m[..., 0, 0] + m[..., 1, 1])
         c, s = angle.cos(), angle.sin()
         return torch.stack([torch.stack([c, s], -1), torch.stack([-s, c], -1)], -2)
-    u, _, v = torch.linalg.svd(m)
-    hand = torch.linalg.det(u @ v).sign()[..., None, None]
-    return torch.cat([u[..., :-1], u[..., -1:] * hand], -1) @ v
+    # a product of rotations is none in half precision, which has no determinants either
+    with torch.autocast(m.device.type, enabled=False):
+        u, _, v = torch.linalg.svd(m.to(torch.promote_types(m.dtype, torch.float32)))
+        hand = torch.linalg.det(u @ v).sign()[..., None, None]
+        return torch.cat([u[..., :-1], u[..., -1:] * hand], -1) @ v
 
 
 def rouse_modes(x: Cloud) -> Float[Tensor, "*batch modes space"]:

@@ -1,6 +1,6 @@
 """How numbers run: over the epochs of a training, over the steps of an optimisation."""
 
-__all__ = ["curves", "trace"]
+__all__ = ["courses", "curves", "trace"]
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from torch import Tensor
 
-from genmatter.reporting.style import INKS, legend, panels, style
+from genmatter.reporting.style import INKS, dashes, inks, legend, panels, style
 
 Numbers = np.ndarray | Tensor | Sequence[Any]
 
@@ -104,6 +104,40 @@ def _number_axes(ax: Axes, x: str) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}".replace("-", "−")))
+
+
+@style()
+def courses(
+    histories: Mapping[str, Sequence[Mapping[str, float | None]]],
+    names: Sequence[str],
+    units: Mapping[str, str] = {},
+) -> Figure:
+    """Overlays what validation recorded in several trainings, a panel for each term.
+
+    Args:
+        histories: training -> rows as in `history.jsonl`.
+        names: the terms to show, without their prefix; the caller answers for their meaning the
+            same in each training.
+        units: unit of each term.
+    """
+    colours, lines = inks(histories), dashes(histories)
+    sheet, axes = panels(max(len(names), 1), columns=3, height=2.2)
+    columns = {k: _columns(rows) for k, rows in histories.items()}
+    for ax, name in zip(axes, names, strict=False):
+        known = {k: c[f"valid/{name}"] for k, c in columns.items() if f"valid/{name}" in c}
+        for k, values in known.items():
+            epoch = columns[k].get("epoch", np.arange(1.0, len(values) + 1))
+            mark = "." if len(values) < 3 else ""
+            ax.plot(epoch, values, color=colours[k], ls=lines[k], marker=mark)
+        longest = max(map(len, known.values()), default=0)
+        if longest >= 10:
+            gaps = {"mode": "constant", "constant_values": np.nan}
+            rows = [np.pad(v, (0, longest - len(v)), **gaps) for v in known.values()]
+            _look_late(ax, np.stack(rows))
+        ax.set_title(f"{name} ({units[name]})" if units.get(name) else name)
+        _number_axes(ax, "epoch")
+    legend(sheet, [Line2D([], [], color=colours[k], ls=lines[k], label=k) for k in histories])
+    return sheet
 
 
 @style()

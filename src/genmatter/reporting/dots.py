@@ -2,7 +2,7 @@
 
 __all__ = ["scores"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,9 @@ _ROOM = 0.22
 
 
 @style()
-def scores(table: Mapping[str, Mapping[str, Score]]) -> Figure:
+def scores(
+    table: Mapping[str, Mapping[str, Score]], samples: Collection[str] = ("samples",)
+) -> Figure:
     """Draws each score of each row, a panel for each score, with the best value and the floor.
 
     An axis is linear near the best value, and logarithmic away from it where distances from it
@@ -31,8 +33,12 @@ def scores(table: Mapping[str, Mapping[str, Score]]) -> Figure:
 
     Args:
         table: row name -> score name -> score. The row `floor` becomes a line.
+        samples: rows that the others are there for, drawn as diamonds.
     """
     names = list(dict.fromkeys(name for row in table.values() for name in row))
+    colours = inks(table)
+    if len(samples) > 1:  # there are not inks for all rows: the others stand back
+        colours = dict.fromkeys(table, INKS["muted"].light) | inks(samples)
     rows = [row for row in table if row != "floor"]
     lines = max(-(-len(names) // _COLUMNS), 1)
     columns = max(-(-len(names) // lines), 2)
@@ -42,7 +48,8 @@ def scores(table: Mapping[str, Mapping[str, Score]]) -> Figure:
     for spare in grid[len(names) :]:
         spare.set_axis_off()
     for ax, name in zip(grid, names, strict=False):
-        _panel(ax, {k: row[name] for k, row in table.items() if name in row}, rows)
+        column = {k: row[name] for k, row in table.items() if name in row}
+        _panel(ax, column, rows, samples, colours)
         ax.set_title(name)
     grid[0].set_yticks(range(len(rows)), rows)
     grid[0].set_ylim(len(rows) - 0.4, -0.6)
@@ -51,17 +58,22 @@ def scores(table: Mapping[str, Mapping[str, Score]]) -> Figure:
     return sheet
 
 
-def _panel(ax: Axes, column: Mapping[str, Score], rows: Sequence[str]) -> None:
+def _panel(
+    ax: Axes,
+    column: Mapping[str, Score],
+    rows: Sequence[str],
+    samples: Collection[str],
+    colours: Mapping[str, str],
+) -> None:
     """Draws one score of every row."""
     best = next(iter(column.values())).best
     known = {k: score.value for k, score in column.items() if np.isfinite(score.value)}
-    colours = inks(rows)
     ax.axvline(best, color=INKS["ink"].light, lw=0.8)
     if "floor" in known:
         ax.axvline(known["floor"], color=INKS["floor"].light, lw=1.2, ls=_DASHED)
     for i, row in enumerate(rows):
         if row in known:
-            mark = "D" if row == "samples" else "o"
+            mark = "D" if row in samples else "o"
             ax.plot(known[row], i, mark, color=colours[row], ms=5.5, clip_on=False)
     _stretch(ax, best, [abs(v - best) for v in known.values() if v != best])
     ax.grid(visible=False, axis="x")
@@ -90,4 +102,4 @@ def _stretch(ax: Axes, best: float, gaps: Sequence[float]) -> None:
         room = abs(place(ticks) - place(tick)).min()
         if low <= place(tick) <= high and room > _ROOM * (high - low):
             ticks.append(tick)
-    ax.set_xticks(ticks, [f"{t:g}".replace("-", "−") for t in ticks])
+    ax.set_xticks(ticks, [f"{t:.3g}".replace("-", "−") for t in ticks])

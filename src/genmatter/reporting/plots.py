@@ -3,6 +3,7 @@
 | figure | shows | file |
 |---|---|---|
 | `curves` | what a training recorded | `course.py` |
+| `courses` | what several trainings recorded | `course.py` |
 | `trace` | an optimisation from many starts | `course.py` |
 | `distributions` | observables of several sets of objects | `spread.py` |
 | `latent_map` | where objects lie in a latent space | `spread.py` |
@@ -12,8 +13,8 @@ What is not a number is unknown, and left out. No figure is given away to a wind
 drawing works without a display and keeps nothing alive. Save one inside `style.style()`.
 """
 
-__all__ = ["curves", "distributions", "latent_map", "scores", "trace"]
+__all__ = ["courses", "curves", "distributions", "latent_map", "scores", "trace"]
 
-from genmatter.reporting.course import curves, trace
+from genmatter.reporting.course import courses, curves, trace
 from genmatter.reporting.dots import scores
 from genmatter.reporting.spread import distributions, latent_map

@@ -2,7 +2,7 @@
 
 __all__ = ["distributions", "latent_map"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,9 @@ _TAIL = 0.002
 
 @style()
 def distributions(
-    values: Mapping[str, Mapping[str, Numbers]], units: Mapping[str, str] = {}
+    values: Mapping[str, Mapping[str, Numbers]],
+    units: Mapping[str, str] = {},
+    samples: Collection[str] = ("samples",),
 ) -> Figure:
     """Overlays the densities of each observable in several sets of objects.
 
@@ -41,6 +43,7 @@ def distributions(
         values: set name -> observable name -> `[n]`. The names samples, test, train and floor
             have their own ink, any other name is a baseline's.
         units: unit of each observable.
+        samples: sets that the others are there for, drawn on top and in full.
     """
     names = list(dict.fromkeys(name for of in values.values() for name in of))
     colours, lines = inks(values), dashes(values)
@@ -50,9 +53,9 @@ def distributions(
         edges = _edges(known)
         heights = {
             k: _density(ax, known[k], edges, colours[k], lines[k], filled=k == "test")
-            for k in sorted(known, key=lambda k: k == "samples")
+            for k in sorted(known, key=lambda k: k in samples)
         }
-        main = [h for k, h in heights.items() if k in {"samples", *_REFERENCES}]
+        main = [h for k, h in heights.items() if k in {*samples, *_REFERENCES}]
         ax.set(yticks=[], ylim=(0, 1.5 * max(main) if any(main) else None))
         ax.set_xlim(edges[0], edges[-1])
         ax.set_xlabel(_beyond(known, edges), fontsize=7.5)

@@ -32,6 +32,10 @@ WIDTH = 9.2
 """Inches that a figure has across a page."""
 
 
+_KEY, _LETTER = 0.45, 0.07
+"""Inches that a key of a legend takes beside its text, and a letter of it."""
+
+
 @dataclass(frozen=True)
 class Ink:
     """A colour on white paper, and the shade that does its work on dark paper."""
@@ -149,8 +153,9 @@ def panels(n: int, columns: int = 4, height: float = 1.75) -> tuple[Figure, list
 
 
 def legend(sheet: Figure, handles: Sequence[Artist]) -> None:
-    """Puts one line of keys above all panels."""
-    columns = max(len(handles), 1)
+    """Puts keys above all panels, in one line if they fit, else in columns."""
+    widths = [_KEY + _LETTER * len(str(handle.get_label())) for handle in handles] or [WIDTH]
+    columns = len(widths) if sum(widths) <= WIDTH else max(int(WIDTH / max(widths)), 1)
     sheet.legend(handles=handles, loc="outside upper left", ncols=columns, borderpad=0.1)
 
 
@@ -166,5 +171,6 @@ def dashes(names: Iterable[str]) -> dict[str, Any]:
     """Returns the line style of each named set, so that colour is not the only difference."""
     names = list(names)
     others = [name for name in names if name not in _ROLES]
-    lines = {name: _DASHES[i % len(_DASHES)] for i, name in enumerate(others)}
+    shifted = [i + i // len(_DASHES) for i in range(len(others))]  # colours repeat, pairs do not
+    lines = {n: _DASHES[i % len(_DASHES)] for i, n in zip(shifted, others, strict=True)}
     return {n: lines.get(n, (0, (3, 1.5)) if _ROLES.get(n) == "floor" else "-") for n in names}

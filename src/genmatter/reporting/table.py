@@ -1,4 +1,4 @@
-"""Tables of a page: any table, and the one that says how good the samples are.
+"""Tables of a page: any table, and the one that says how good samples are.
 
 A score is never shown alone. Its floor stands under it, what perfect samples would have stands
 over it, and where a simpler model does as well the table says so, in words.
@@ -8,7 +8,7 @@ __all__ = ["ScoreTable", "Table"]
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from numbers import Real
 
@@ -64,7 +64,7 @@ def _side(numeric: bool) -> str:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Scores of samples, of the floor and of the simplest models that could do the job.
+    """Scores of samples, of one model or of several, beside their floor and simple models.
 
     A row is beaten in a score by one whose value is nearer to the best. Nobody is blamed for a
     distance below the floor's, which is all that so many objects can resolve.
@@ -72,13 +72,20 @@ class ScoreTable:
 
     rows: Rows
     """Row name -> score name -> score."""
-    samples: str = "samples"
-    """The row that the others are there for."""
+    samples: str | tuple[str, ...] = "samples"
+    """The row that the others are there for, or the rows."""
     floor: str = "floor"
     """The row of held-out data against held-out data."""
     apart: Collection[str] = ()
     """Rows out of contest, such as reweighted samples or the training split."""
     caption: str = ""
+    errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Row name -> score name -> standard error, where known."""
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The rows that the others are there for."""
+        return (self.samples,) if isinstance(self.samples, str) else self.samples
 
     @property
     def names(self) -> list[str]:
@@ -88,7 +95,7 @@ class ScoreTable:
     @property
     def baselines(self) -> list[str]:
         """The rows that are neither samples nor floor."""
-        return [r for r in self.rows if r not in {self.samples, self.floor, *self.apart}]
+        return [r for r in self.rows if r not in {*self.judged, self.floor, *self.apart}]
 
     def gap(self, row: str, name: str) -> float:
         """Returns how far a row is from the best value of a score; NaN if it has none."""
@@ -97,13 +104,13 @@ class ScoreTable:
 
     def best(self, name: str) -> set[str]:
         """Returns the rows, the floor not among them, that are nearest to the best value."""
-        gaps = {row: self.gap(row, name) for row in [self.samples, *self.baselines]}
+        gaps = {row: self.gap(row, name) for row in [*self.judged, *self.baselines]}
         known = [gap for gap in gaps.values() if not math.isnan(gap)]
         return {row for row, gap in gaps.items() if known and gap == min(known)}
 
-    def unbeaten(self, name: str) -> list[str]:
-        """Returns the baselines that do as well as the samples, unless those are at the floor."""
-        mine, floor = self.gap(self.samples, name), self.gap(self.floor, name)
+    def unbeaten(self, name: str, samples: str = "") -> list[str]:
+        """Returns the baselines that do as well as a judged row, unless that is at the floor."""
+        mine, floor = self.gap(samples or self.judged[0], name), self.gap(self.floor, name)
         if mine == 0 or mine <= floor:
             return []
         mine = math.inf if math.isnan(mine) else mine  # what has no score has not won either
@@ -112,7 +119,7 @@ class ScoreTable:
     def html(self, key: str) -> str:
         """Returns the table as HTML, with its verdict in words."""
         groups = {
-            "samples": ("this model", [self.samples]),
+            "samples": ("this model" if len(self.judged) == 1 else "model", self.judged),
             "floor": ("data against data", [self.floor]),
             "apart": ("for comparison", [r for r in self.rows if r in self.apart]),
             "baselines": ("", self.baselines),
@@ -149,7 +156,10 @@ class ScoreTable:
         text = number(math.nan if score is None else float(score.value), places)
         if row in self.best(name):
             text = f'<b>{text}</b><span class="hidden"> (best)</span>'
-        if row == self.samples and (rivals := self.unbeaten(name)):
+        error = self.errors.get(row, {}).get(name, math.nan)
+        if score is not None and not math.isnan(error):
+            text += f"<small>± {number(error, places)}</small>"
+        if row in self.judged and (rivals := self.unbeaten(name, row)):
             why = escape(f"not better than {', '.join(rivals)}", quote=True)
             text = (
                 f'<span class="behind" role="img" aria-label="{why}" title="{why}"></span>{text}'
@@ -157,24 +167,26 @@ class ScoreTable:
         return f'<td class="number">{text}</td>'
 
     def _verdict(self) -> str:
-        if self.samples not in self.rows or not self.baselines:
+        judged = [row for row in self.judged if row in self.rows]
+        if not judged or not self.baselines:
             return ""
-        lost = {row: [n for n in self.names if row in self.unbeaten(n)] for row in self.baselines}
-        said = "; ".join(
-            f"**{row}** on {', '.join(names)}" for row, names in lost.items() if names
-        )
+        lost = any(self.unbeaten(name, row) for row in judged for name in self.names)
         key = '<span class="key"><b>Bold</b> is the best of its column, the floor aside.</span>'
-        if said:
+        if lost:
             mark = '<span class="behind"></span>'
             key += f'<span class="key">{mark} A simple model does as well.</span>'
-            line = f"<p><strong>Not better than</strong> {rich(said)}.</p>"
-        else:
-            line = (
-                "<p>Better than every simple model here, or within the floor, in all scores.</p>"
-            )
-        return (
-            f'<div class="verdict{" lost" if said else ""}">{line}<p class="keys">{key}</p></div>'
-        )
+        lines = "".join(f"<p>{rich(self._sentence(row))}</p>" for row in judged)
+        kind = " lost" if lost else ""
+        return f'<div class="verdict{kind}">{lines}<p class="keys">{key}</p></div>'
+
+    def _sentence(self, row: str) -> str:
+        """Says which simple models a judged row does not beat."""
+        whose = f"{row}: " if len(self.judged) > 1 else ""
+        rivals = {r: [n for n in self.names if r in self.unbeaten(n, row)] for r in self.baselines}
+        said = "; ".join(f"**{r}** on {', '.join(names)}" for r, names in rivals.items() if names)
+        if said:
+            return f"{whose}**Not better than** {said}."
+        return f"{whose}Better than every simple model here, or within the floor, in all scores."
 
 
 def _short(value: float) -> int:

@@ -6,10 +6,8 @@ the facts and a digest over them and the tensors' bytes, so that damage is notic
 
 __all__ = ["Writer", "read", "write"]
 
-import contextlib
 import hashlib
 import json
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +15,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from genmatter.errors import CheckpointError
+from genmatter.errors import CheckpointError, RunError
+from genmatter.run import write_bytes
 
 FORMAT = "genmatter 1"
 
@@ -31,21 +30,13 @@ def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None
     Raises:
         CheckpointError: The file cannot be written; the old one stays as it was.
     """
-    new = path.with_name(path.name + ".new")
     text = json.dumps(facts)
     header = {"format": FORMAT, "facts": text, "digest": _digest(tensors, text)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, new, header)
-        with new.open("rb") as file:
-            os.fsync(file.fileno())
-        new.replace(path)
-        _sync_folder(path.parent)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
-        why = getattr(error, "strerror", None) or str(error)
-        raise CheckpointError(f"cannot write checkpoint {str(path)!r}: {why}") from None
+        # not safetensors' own writer: where that is killed it leaves a nameless file behind
+        write_bytes(path, save(tensors, header))
+    except RunError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -87,6 +78,11 @@ class Writer:
         if before:
             before.result()
 
+    def wait(self) -> None:
+        """Returns once all that was asked for is on disk."""
+        if self._pending:
+            self._pending.result()
+
     def __enter__(self) -> "Writer":
         return self
 
@@ -94,8 +90,8 @@ class Writer:
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown()
-        if self._pending and error is None:
-            self._pending.result()
+        if error is None:
+            self.wait()
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
@@ -106,13 +102,3 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
         bits: Any = x.flatten().view(torch.uint8).numpy() if x.numel() else b""
         digest.update(bits)
     return digest.hexdigest()
-
-
-def _sync_folder(path: Path) -> None:
-    """Makes a rename last through a power cut, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path, os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

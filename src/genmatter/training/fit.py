@@ -1,19 +1,15 @@
 """Fitting a generative model to examples.
 
-Everything that a step depends on is its weights, moments and number: its rows, its noise and
-its learning rate are functions of (seed, step). So a checkpoint is those, and a resumed run
-repeats itself bit for bit.
+A step is a function of the weights, the moments, the seed and its number, and `last` holds all of
+them: a training that is killed at any moment and resumed ends with the same weights, bit for bit.
 """
 
-__all__ = ["Fit", "fabric_for", "fit", "validate"]
+__all__ = ["Fit", "fit", "learning_rate", "validate"]
 
-import copy
 import dataclasses
-import math
-import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,36 +17,24 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from genmatter.config import Optim
-from genmatter.errors import CheckpointError, TrainingError
+from genmatter.errors import GenmatterError, TrainingError, TrainingStoppedError
 from genmatter.loading.batch import Batch
 from genmatter.loading.examples import Examples, order
-from genmatter.maths.noise import reseed, stream
+from genmatter.maths.noise import reseed
 from genmatter.run import Run
 from genmatter.spine import Generative, Loss
-from genmatter.training import checkpoint
+from genmatter.training import checkpoint, processes
+from genmatter.training.average import Average
 from genmatter.training.interrupt import Interruption
+from genmatter.training.schedule import learning_rate
+from genmatter.training.state import Fit, packed, restore
+from genmatter.training.validation import validate
 
 SAVE_EVERY = 60.0
 """Longest time between two checkpoints, in seconds."""
 
-Progress = Callable[["Fit", int], None]
+Progress = Callable[[Fit, int], None]
 """Told of every step: where training stands, and the number of its last step."""
-
-
-@dataclass
-class Fit:
-    """Where a training stands. All of it but `row` and the times is kept in a checkpoint."""
-
-    step: int = 0
-    best: float = math.inf
-    best_step: int = 0
-    stale: int = 0
-    seconds: float = 0.0
-    sums: dict[str, float] = field(default_factory=dict)
-    """Sums of the terms over the examples of this epoch so far."""
-    seen: int = 0
-    row: dict[str, float] = field(default_factory=dict)
-    """The last row of the history."""
 
 
 class _Objective(nn.Module):
@@ -64,21 +48,6 @@ class _Objective(nn.Module):
     def forward(self, kind: type[Batch], tensors: dict[str, Tensor], epoch: float) -> Tensor:
         self.said = self.model.loss(kind(**tensors), epoch)
         return self.said.total
-
-
-def fabric_for(device: str, precision: str, threads: int) -> Fabric:
-    """Returns Fabric for a device; under `torchrun` it joins the other processes."""
-    if threads:
-        torch.set_num_threads(threads)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    plan: dict[str, Any] = {"devices": 1}
-    if world > 1:
-        nodes = world // int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-        plan = {"devices": world // nodes, "num_nodes": nodes, "strategy": "ddp"}
-    plan["precision"] = {"32": "32-true", "bf16": "bf16-mixed"}[precision]
-    fabric = Fabric(accelerator=device, **plan)
-    fabric.launch()
-    return fabric
 
 
 def fit(
@@ -95,25 +64,40 @@ def fit(
 ) -> Fit:
     """Minimises the model's loss, in place, and leaves it with the weights that `optim` keeps.
 
+    Args:
+        model: What is trained.
+        train: Examples to learn from.
+        valid: Examples that choose the best weights.
+        optim: How.
+        seed: Of the order of examples and the noise.
+        run: The folder that history and checkpoints are written into.
+        fabric: Device, precision and processes.
+        resume: Go on from the checkpoint in the folder, or begin where nothing was written yet.
+        progress: Told of every step.
+
     Raises:
-        TrainingStoppedError: Somebody pressed Ctrl-C; the checkpoint holds everything up to there.
-        CheckpointError: There is none to resume from, it is damaged, or cannot be written.
+        TrainingStoppedError: Ctrl-C or SIGTERM; the checkpoint holds everything up to there.
+        CheckpointError: The one to resume from is lost or damaged, or one cannot be written.
+        RunError: The history cannot be written.
         TrainingError: The loss is no longer a number.
     """
     loop = _Loop(model, train, valid, optim, seed, run, fabric, progress)
-    if resume:
-        loop.restore()
-    elif fabric.is_global_zero:
-        run.cut_history(0)
-    with checkpoint.Writer() as writer, Interruption() as interruption:
-        for _ in loop.steps():
-            if interruption.asked:
-                loop.save(writer)
-                break
-            loop.save_if_due(writer)
-            if loop.epoch_is_over:
-                loop.close_epoch(writer)
-    interruption.raise_if_asked(str(run.path), loop.state.step)
+    with loop.interruption:
+        with processes.together(), checkpoint.Writer() as writer:
+            loop.begin(writer, resume)
+            for _ in loop.steps():
+                if loop.epoch_is_over:
+                    loop.close_epoch(writer)
+                if loop.is_asked:
+                    loop.save(writer)
+                    break
+                loop.save_if_due(writer)
+            if loop.trouble:
+                raise loop.trouble
+        signal = loop.interruption.agreed()
+    if signal:
+        stopped = f"stopped after step {loop.state.step}; --resume goes on with {run.path}"
+        raise TrainingStoppedError(stopped, signal)
     loop.keep()
     return loop.state
 
@@ -134,19 +118,38 @@ class _Loop:
     ) -> None:
         self.model, self.optim, self.seed, self.run, self.fabric = model, optim, seed, run, fabric
         self.train, self.valid = _resident(train, fabric), _resident(valid, fabric)
-        self.mean = copy.deepcopy(model).requires_grad_(False).to(fabric.device)
         free = [p for p in model.parameters() if p.requires_grad]
         adam = torch.optim.AdamW(free, lr=optim.lr, weight_decay=optim.weight_decay, fused=True)
         self.inner = _Objective(model)
         self.objective: Any
         self.objective, self.adam = fabric.setup(self.inner, adam)
-        # looked up once: walking through the modules at every step costs as much as averaging
-        self.pairs = list(zip(self.mean.parameters(), model.parameters(), strict=True))
-        self.buffers = list(zip(self.mean.buffers(), model.buffers(), strict=True))
+        self.average = Average(model, optim.ema, fabric.device)
+        self.mean = self.average.model
         self.per_epoch = len(order(train.sizes, optim.batch_size, seed, 0))
         self.last_step = optim.epochs * self.per_epoch
         self.state, self.progress = Fit(), progress
+        self.best: dict[str, Tensor] = {}
+        self.trouble: GenmatterError | None = None
+        self.interruption, self.is_asked = Interruption(), False
         self.started = self.saved = time.monotonic()
+
+    def begin(self, writer: checkpoint.Writer, resume: bool) -> None:
+        """Takes up the training where its checkpoint stands, or writes one before the first step.
+
+        So a folder that cannot be written is known at once, and one in which there is a history
+        has lost its checkpoint if there is none.
+        """
+        run = self.run
+        with processes.together():  # nobody looks for what the first is about to write
+            if resume and (run.last.is_file() or run.best.is_file() or run.read_history()):
+                self.restore()
+        with processes.together():
+            if self.fabric.is_global_zero:
+                run.write_history(self.state.history)
+                if self.best:
+                    writer(run.best, self.best, {"step": self.state.best_step})
+            self.save(writer)
+            writer.wait()
 
     def steps(self) -> Iterator[int]:
         """Takes one step after another until training is over."""
@@ -175,34 +178,44 @@ class _Loop:
         if self.optim.grad_clip:
             fabric.clip_gradients(self.objective, self.adam, max_norm=self.optim.grad_clip)
         self.adam.step()
-        self.average()
+        self.average.follow(state.step)
         self.count(losses, len(batch))
         state.step += 1
 
     @torch.no_grad()
-    def average(self) -> None:
-        """Draws the averaged weights towards the new ones; slower once there were many steps."""
-        k = self.state.step
-        weight = 1 - min(self.optim.ema, (k + 1) / (k + 10))
-        means: list[Tensor] = [a for a, _ in self.pairs]
-        news: list[Tensor] = [b for _, b in self.pairs]
-        torch._foreach_lerp_(means, news, weight)  # pyright: ignore[reportPrivateImportUsage]
-        for a, b in self.buffers:
-            a.copy_(b)
-
-    @torch.no_grad()
     def count(self, losses: Tensor, n: int) -> None:
-        """Adds a batch to the sums that the epoch's row of the history is made of."""
+        """Adds a batch to the sums that the epoch's row of the history is made of.
+
+        The sums are those of all processes, which learn here too if one was asked to stop, or
+        has to.
+        """
         state = self.state
-        if not bool(losses.isfinite().all()):
+        terms = self.inner.said.terms | {"total": losses}
+        parts = torch.stack(
+            [v.detach().float().sum() for v in (~losses.isfinite(), *terms.values())]
+        )
+        told = parts.new_tensor([n, self.interruption.asked > 0, self.trouble is not None])
+        found = processes.summed(torch.cat([told, parts]), self.fabric).tolist()
+        seen, asked, trouble, bad, *sums = found
+        if trouble or bad:
+            processes.agree(self.trouble)
             raise TrainingError(
                 f"the loss is not finite at step {state.step}: try a smaller --lr or --grad_clip 1"
             )
-        terms = self.inner.said.terms | {"total": losses}
-        found = torch.stack([v.detach().double().sum() for v in terms.values()]).tolist()
-        for name, value in zip(terms, found, strict=True):
+        for name, value in zip(terms, sums, strict=True):
             state.sums[name] = state.sums.get(name, 0.0) + value
-        state.seen += n
+        state.seen += int(seen)
+        self.is_asked = asked > 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps an error back until the next step, where the other processes can hear of it."""
+        try:
+            yield
+        except GenmatterError as error:
+            if self.fabric.world_size == 1:
+                raise
+            self.trouble = error
 
     @property
     def epoch_is_over(self) -> bool:
@@ -219,14 +232,17 @@ class _Loop:
         better = terms["total"] < state.best
         if better:
             state.best, state.best_step = terms["total"], state.step
+            self.best = {k: v.cpu().clone() for k, v in self.mean.state_dict().items()}
         state.stale = 0 if better else state.stale + 1
-        state.row = self.describe(terms)
+        state.history.append(self.describe(terms))
         state.sums, state.seen = {}, 0
-        if self.fabric.is_global_zero:
-            self.run.append_history(state.row)
-            if better:
-                writer(self.run.best, self.mean.state_dict(), {"step": state.step})
+        with self.held():
+            if self.fabric.is_global_zero and better:
+                writer(self.run.best, self.best, {"step": state.step})
         self.save(writer)
+        with self.held():
+            if self.fabric.is_global_zero:
+                self.run.append_history(state.row)
 
     def describe(self, valid: dict[str, float]) -> dict[str, float]:
         """Returns the epoch's row of the history."""
@@ -251,75 +267,23 @@ class _Loop:
         self.saved = time.monotonic()
         if not self.fabric.is_global_zero:
             return
-        tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"mean/{k}": v for k, v in self.mean.state_dict().items()}
-        for i, moments in self.adam.state_dict()["state"].items():
-            tensors |= {f"adam/{i}/{k}": v for k, v in moments.items()}
         facts = dataclasses.asdict(self.state)
         facts["seconds"] += self.saved - self.started
-        writer(self.run.last, tensors, facts)
+        with self.held():
+            writer(self.run.last, packed(self.model, self.mean, self.best, self.adam), facts)
 
     def restore(self) -> None:
         """Takes up a training where its last checkpoint stands."""
         tensors, facts = checkpoint.read(self.run.last)
-
-        def part(name: str) -> dict[str, Tensor]:
-            return {k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)}
-
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, v in part("adam/").items():
-            i, k = key.split("/")
-            moments.setdefault(int(i), {})[k] = v
-        try:
-            self.model.load_state_dict(part("model/"))
-            self.mean.load_state_dict(part("mean/"))
-            self.adam.load_state_dict(self.adam.state_dict() | {"state": moments})
-        except (RuntimeError, ValueError):
-            where = str(self.run.last)
-            raise CheckpointError(f"{where!r} holds a network of another shape") from None
-        self.state = Fit(**facts)
-        if self.fabric.is_global_zero:
-            self.run.cut_history(self.state.step)
+        parts = self.model, self.mean, self.adam
+        self.state, self.best = restore(tensors, facts, *parts, str(self.run.last))
 
     def keep(self) -> None:
         """Gives the model the weights that the run is to keep."""
-        self.fabric.barrier()
-        if self.optim.keep == "best" and math.isfinite(self.state.best):
-            self.model.load_state_dict(checkpoint.read(self.run.best)[0])
+        if self.optim.keep == "best" and self.best:
+            self.model.load_state_dict(self.best)
         else:
             self.model.load_state_dict(self.mean.state_dict())
-
-
-def learning_rate(optim: Optim, step: int, last: int) -> float:
-    """Returns the step size at a step: linear warm-up, then constant or half a cosine."""
-    rise = min(1.0, (step + 1) / (optim.warmup_steps + 1))
-    if optim.schedule == "constant":
-        return optim.lr * rise
-    return optim.lr * rise * (1 + math.cos(math.pi * step / max(last, 1))) / 2
-
-
-@torch.no_grad()
-def validate(
-    model: Generative, valid: Examples, batch_size: int, seed: int, fabric: Fabric
-) -> dict[str, float]:
-    """Returns each term per example as it will be at the end, with the same noise every time."""
-    model.eval()
-    sums: dict[str, Tensor] = {}
-    rank, world = fabric.global_rank, fabric.world_size
-    with stream(seed, "valid", rank), fabric.autocast():
-        for rows in torch.arange(len(valid)).split(batch_size):
-            loss = model.loss(valid[rows[rank::world]].to(fabric.device), math.inf)
-            for name, term in (loss.terms | {"total": loss.total}).items():
-                sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + _sum(term)
-    return {k: _over_all(fabric, v) / len(valid) for k, v in sums.items()}
-
-
-def _sum(x: Tensor) -> Tensor:
-    return x.detach().cpu().double().sum()
-
-
-def _over_all(fabric: Fabric, x: Tensor) -> float:
-    return float(fabric.all_reduce(x, reduce_op="sum"))  # pyright: ignore[reportArgumentType]
 
 
 def _resident(examples: Examples, fabric: Fabric) -> Examples:

@@ -1,4 +1,4 @@
-"""Ctrl-C, noticed between two steps rather than in one."""
+"""Ctrl-C and SIGTERM, noticed between two steps rather than in one."""
 
 __all__ = ["Interruption"]
 
@@ -7,33 +7,40 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from genmatter.errors import TrainingStoppedError
+from genmatter.training.processes import gathered
 
 
 class Interruption:
-    """While it is open, the first Ctrl-C asks and the second one kills."""
+    """While it is open, a signal to stop asks for it; a second Ctrl-C does not ask.
+
+    Batch systems send SIGTERM some time before they kill, and some send it twice.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
+        self.asked = 0
+        """The number of the first signal; 0 while there was none."""
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked = self.asked or number
 
-    def raise_if_asked(self, run: str, step: int) -> None:
-        """Ends the training where somebody asked for it."""
-        if self.asked:
-            raise TrainingStoppedError(f"stopped after step {step}; --resume goes on with {run}")
+    def agreed(self) -> int:
+        """Returns the signal at which every process stops; 0 if there was none.
+
+        All have to call it: a signal may reach only some of them.
+        """
+        return max(gathered(self.asked))

@@ -10,7 +10,8 @@ from genmatter.domains.polymer.config import PolymerDiffusionConfig
 from genmatter.domains.polymer.denoiser import Flat
 from genmatter.domains.polymer.diffusion import BondsAndAngles, Whitened, build
 from genmatter.domains.polymer.metrics import end_to_end
-from genmatter.domains.polymer.represent import BondVectors, Cartesian, Internal, wishes
+from genmatter.domains.polymer.represent import Cartesian, Internal
+from genmatter.domains.polymer.vectors import BondVectors, wishes
 from genmatter.errors import ConfigError
 from genmatter.maths.geometry import InternalCoordinates, grow, internal, radius_of_gyration
 from genmatter.maths.noise import generator

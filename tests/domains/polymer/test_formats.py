@@ -6,7 +6,7 @@ import pytest
 import torch
 from ase import Atoms
 
-from genmatter.domains.polymer.formats import SUFFIXES, read, write
+from genmatter.domains.polymer.formats import SUFFIXES, mapped, read, write
 from genmatter.errors import DataError
 
 
@@ -35,6 +35,28 @@ def test_what_is_written_is_read(suffix, dim, tmp_path):
     back = read(tmp_path / f"x{suffix}")
     assert back.dtype == torch.float32
     torch.testing.assert_close(back, x, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_chains_that_stay_in_their_file_are_those_that_are_read(suffix, tmp_path):
+    write(chains(n=50) * 100 + 3, tmp_path / f"x{suffix}")
+    x, lazy = read(tmp_path / f"x{suffix}"), mapped(tmp_path / f"x{suffix}")
+    rows = torch.tensor([7, 0, 49, 7])
+    assert len(lazy) == len(x)
+    assert torch.equal(lazy[rows], x[rows])
+    assert torch.equal(lazy[3:20], x[3:20])
+    assert isinstance(lazy, torch.Tensor) == (suffix not in (".npy", ".npz"))
+
+
+def test_what_is_wrong_with_chains_in_their_file_is_said_at_once(saved, monkeypatch):
+    monkeypatch.setattr("genmatter.domains.polymer.formats.CHUNK", 24)
+    x = chains().numpy()
+    x[3, 2] = np.nan
+    with pytest.raises(DataError, match="frame 3, bead 2 is at NaN"):
+        mapped(saved(x))
+    for shape in ((5,), (5, 6, 4), (0, 6, 2), (5, 2, 2)):
+        with pytest.raises(DataError, match=r"x\.npy (has|holds)"):
+            mapped(saved(np.ones(shape)))
 
 
 @pytest.mark.parametrize("suffix", [".extxyz", ".lammpstrj"])

@@ -9,6 +9,9 @@ from genmatter.config import restore
 from genmatter.domains.polymer.config import PolymerVAEConfig
 from genmatter.domains.polymer.represent import Cartesian, ChainBatch, Internal
 from genmatter.errors import RepresentationError
+from genmatter.loading.examples import Stream
+from genmatter.loading.mapped import Mapped
+from genmatter.maths.density import SoftplusMixture
 from genmatter.maths.geometry import align_principal, centre
 from genmatter.maths.noise import generator
 
@@ -29,6 +32,34 @@ def rotation(dim):
 
 def flip(x):
     return x * torch.tensor([-1.0, *[1.0] * (x.shape[-1] - 1)])
+
+
+@BOTH
+@SPACES
+def test_streamed_rows_have_the_bits_of_all_whatever_their_number(cls, dim):
+    x = chains(n=203, dim=dim)
+    stream = Stream(x, cls.fit(x, CONFIG).encode, torch.ones(len(x)))
+    whole = stream[torch.arange(len(x))].x
+    for n in range(1, len(x), 3):
+        rows = torch.randperm(len(x), generator=generator("rows", n))[:n]
+        assert torch.equal(stream[rows].x, whole[rows])
+
+
+@BOTH
+@SPACES
+def test_what_is_learned_in_parts_is_what_is_learned_at_once(cls, dim, monkeypatch):
+    x = chains(dim=dim)
+    whole = cls.fit(x, CONFIG)
+    monkeypatch.setattr("genmatter.domains.polymer.formats.CHUNK", 250)
+    parts = cls.fit(Mapped(lambda rows: x[rows], torch.arange(len(x))), CONFIG)
+    if cls is Internal:
+        bonds = x.double().diff(dim=1).norm(dim=-1)
+        y = SoftplusMixture.inverse(bonds, bonds.mean().item())
+        torch.testing.assert_close(whole.bond, bonds.mean().item())
+        torch.testing.assert_close(whole.spread, (y.mean().item(), y.std().item()))
+        torch.testing.assert_close(parts.spread, whole.spread, rtol=1e-12, atol=0)
+        parts = dataclasses.replace(parts, bond=whole.bond, spread=whole.spread)
+    assert parts == whole
 
 
 @BOTH

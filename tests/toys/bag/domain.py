@@ -15,7 +15,10 @@ def width(bags):
 
 class Bag(Domain[Bags]):
     representation = Padded
-    observables = (Observable("width", "", width), Observable("charge", "e", lambda b: b.charges))
+    observables = (
+        Observable("width", "", width, differentiable=True),
+        Observable("charge", "e", lambda b: b.charges),
+    )
     formats = (".npz",)
 
     def load(self):

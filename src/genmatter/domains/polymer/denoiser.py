@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmatter.domains.polymer.represent import BondVectors
+from genmatter.domains.polymer.vectors import BondVectors
 from genmatter.nn.blur import BlurredForce, TableEnergy
 from genmatter.nn.embed import bumps, sinusoidal
 from genmatter.nn.mlp import mlp

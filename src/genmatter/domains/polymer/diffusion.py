@@ -18,13 +18,8 @@ from torch import Tensor, nn
 
 from genmatter.domains.polymer.config import PolymerDiffusionConfig
 from genmatter.domains.polymer.denoiser import Flat, Level, PairForces
-from genmatter.domains.polymer.represent import (
-    BondVectors,
-    Cartesian,
-    ChainBatch,
-    Internal,
-    WantedChains,
-)
+from genmatter.domains.polymer.represent import Cartesian, ChainBatch, Internal
+from genmatter.domains.polymer.vectors import BondVectors, WantedChains
 from genmatter.errors import ConfigError
 from genmatter.generative import diffusion
 from genmatter.generative.diffusion import Denoiser, Diffusion

@@ -4,6 +4,7 @@ __all__ = ["DOMAIN", "Polymer"]
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,28 @@ from torch import Tensor
 from genmatter.domains.polymer import data, figures, metrics
 from genmatter.domains.polymer.baselines import baselines
 from genmatter.domains.polymer.config import PolymerDataConfig
+from genmatter.domains.polymer.data import even
 from genmatter.domains.polymer.formats import SUFFIXES, read, write
 from genmatter.domains.polymer.potential import energy
-from genmatter.domains.polymer.represent import BondVectors, Cartesian, Internal
+from genmatter.domains.polymer.represent import Cartesian, Internal
+from genmatter.domains.polymer.vectors import BondVectors
+from genmatter.loading.mapped import Mapped, parts
 from genmatter.loading.split import autocorrelation, leak
 from genmatter.maths.geometry import radius_of_gyration
 from genmatter.spine import Domain, Representation, Score, Splits
 
 
+def _in_parts(of: Callable[[Tensor], Tensor], chains: Tensor | Mapped[Tensor]) -> Tensor:
+    """Observes chains that stay in a file, some at a time."""
+    if not isinstance(chains, Mapped):
+        return of(chains)
+    return torch.cat([of(x) for x in parts(chains, data.MOST)])
+
+
 class Polymer(Domain[Tensor]):
     """Chains of beads, up to rigid motion: `[n, beads, dim]` in the data's unit of length."""
 
-    observables = metrics.OBSERVABLES
+    observables = tuple(replace(o, of=partial(_in_parts, o.of)) for o in metrics.OBSERVABLES)
     formats = tuple(SUFFIXES)
 
     @property
@@ -36,13 +47,13 @@ class Polymer(Domain[Tensor]):
         ]
 
     def load(self) -> Splits[Tensor]:
-        return data.load(self.config.data)
+        return data.load(self.config.data, stream=self.config.optim.stream)
 
     def read(self, path: Path) -> Tensor:
         return read(path, self.config.data.array)
 
     def write(self, objects: Tensor, path: Path) -> None:
-        write(objects, path)
+        write(objects[:], path)
 
     @cached_property
     def energy(self) -> Callable[[Tensor], Tensor] | None:
@@ -57,17 +68,18 @@ class Polymer(Domain[Tensor]):
         if told.clash:
             return told.clash
         if told.source:
-            return metrics.clash_distance(self.load().train)
+            return metrics.clash_distance(even(self.load().train))
         return metrics.CLASH * told.potential.lj_sigma / 0.158
 
     def score(self, samples: Tensor, splits: Splits[Tensor]) -> dict[str, Score]:
-        return metrics.score(samples, splits.test, splits.train, self.energy, self.clash)
+        test, train = even(splits.test), even(splits.train)
+        return metrics.score(even(samples), test, train, self.energy, self.clash)
 
     def match(self, objects: Tensor, copies: Tensor) -> dict[str, Score]:
-        return metrics.match(objects, copies)
+        return metrics.match(objects[:], copies)
 
     def baselines(self, train: Tensor, n: int) -> dict[str, Tensor]:
-        return baselines(train, n)
+        return baselines(even(train), n)
 
     def draw(self, objects: Tensor, titles: Sequence[str]) -> Figure:
         return figures.strip(objects, titles, clash=self.clash)
@@ -78,7 +90,7 @@ class Polymer(Domain[Tensor]):
 
     def doubts(self, objects: Tensor, data: Tensor) -> list[str]:
         """Finds clashes, bonds longer than any of the data's, and energies 3 sigma above them."""
-        reasons = metrics.faults(objects, self.clash)
+        reasons, data = metrics.faults(objects, self.clash), even(data)
         longest = metrics.bond_lengths(data).max()
         far = metrics.bond_lengths(objects).amax(1) > longest
         high = torch.zeros_like(far)
@@ -93,7 +105,7 @@ class Polymer(Domain[Tensor]):
 
     def facts(self, splits: Splits[Tensor]) -> dict[str, str]:
         told: PolymerDataConfig = self.config.data
-        train = splits.train
+        train = even(splits.train)
         sizes = ((name, getattr(splits, name)) for name in ("train", "valid", "test"))
         names = {"exact": "simulated, exact Boltzmann sampler", "langevin": "simulated, Langevin"}
         return {
@@ -116,8 +128,9 @@ class Polymer(Domain[Tensor]):
         if self.honest() is None:
             return []
         told: PolymerDataConfig = self.config.data
-        series, rows = data.series(told), data.rows(told)
-        memory = autocorrelation(radius_of_gyration(series), 1)[1]
+        stream = self.config.optim.stream
+        series, rows = data.series(told, stream=stream), data.rows(told, stream=stream)
+        memory = autocorrelation(radius_of_gyration(series[: data.MOST]), 1)[1]
         share = leak(rows.train, rows.test)
         return [
             f"The frames are a time series (autocorrelation of Rg {memory:.2f} from one to the "

@@ -1,6 +1,6 @@
 """Chains on disk, in the formats of the field."""
 
-__all__ = ["SUFFIXES", "read", "write"]
+__all__ = ["SUFFIXES", "mapped", "read", "write"]
 
 import difflib
 import zipfile
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from genmatter.errors import DataError
+from genmatter.loading.mapped import Mapped, memory_map, parts
 
 Chains = Float[Tensor, "n beads dim"]
 
@@ -27,6 +28,8 @@ SUFFIXES = {
     ".dump": "lammps-dump-text",
 }
 """The files that can be read and written, and what they hold."""
+CHUNK = 2**20
+"""Numbers of a file larger than memory that are read at once."""
 
 
 def read(path: Path, array: str = "") -> Chains:
@@ -45,6 +48,40 @@ def read(path: Path, array: str = "") -> Chains:
         DataError: There is no such file, it is damaged, or a record in it, which the message
             names (counting from 0), is not a chain like the others.
     """
+    kind = _present(path, array)
+    found = _array(path, array) if kind in ("npz", "npy") else _positions(path, kind)
+    _refuse_shape(found, str(path))
+    return _chains(found, str(path))
+
+
+def mapped(path: Path, array: str = "") -> Chains | Mapped[Chains]:
+    """Returns what `read` does, but leaves arrays in their file and reads chains when asked.
+
+    All are looked at once, some at a time, so that what is wrong with them is said now.
+
+    Raises:
+        DataError: As `read`, or an array cannot stay in its file because it is compressed.
+    """
+    kind = _present(path, array)
+    if kind not in ("npz", "npy"):
+        return read(path, array)
+    found = _array(path, array, stay=True)
+    _refuse_shape(found, str(path))
+    chains = Mapped(
+        lambda rows: _chains(found[rows.numpy()], str(path), rows), torch.arange(len(found))
+    )
+    for _ in parts(chains, chunk(found.shape)):
+        pass
+    return chains
+
+
+def chunk(shape: tuple[int, ...]) -> int:
+    """Returns how many chains of an array to read at once."""
+    return max(CHUNK // (shape[1] * shape[2]), 1)
+
+
+def _present(path: Path, array: str) -> str:
+    """Returns which kind of file it is, if it is there."""
     kind = _kind(path)
     if not path.is_file():
         near = path.parent.iterdir() if path.parent.is_dir() else ()
@@ -52,8 +89,7 @@ def read(path: Path, array: str = "") -> Chains:
         raise DataError(f"there is no file {path}" + _suggestion(meant))
     if array and kind != "npz":
         raise DataError(f"{path} is one array; {array!r} can only be chosen from an .npz file")
-    found = _array(path, array) if kind in ("npz", "npy") else _positions(path, kind)
-    return _chains(found, str(path))
+    return kind
 
 
 def _kind(path: Path) -> str:
@@ -66,12 +102,17 @@ def _suggestion(meant: list[str]) -> str:
     return f"; did you mean {meant[0]}?" if meant else ""
 
 
-def _array(path: Path, name: str) -> np.ndarray:
-    """Reads an array of NumPy's, never unpickling anything."""
+def _array(path: Path, name: str, *, stay: bool = False) -> np.ndarray:
+    """Reads an array of NumPy's, or leaves it in its file, never unpickling anything."""
     try:
         with path.open("rb") as file:
+            if stay and _kind(path) == "npy":
+                return memory_map(path)
             found = np.load(file, allow_pickle=False)
-            return found if isinstance(found, np.ndarray) else found[_chosen(found, name, path)]
+            if isinstance(found, np.ndarray):
+                return found
+            name = _chosen(found, name, path)
+            return memory_map(path, name) if stay else found[name]
     except DataError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -157,8 +198,8 @@ def _whole(x: np.ndarray, cell: np.ndarray, periodic: np.ndarray) -> np.ndarray:
     return np.concatenate([x[:1], x[0] + np.cumsum(bonds - turns @ cell, axis=0)])
 
 
-def _chains(found: np.ndarray, where: str) -> Chains:
-    """Returns an array as centred chains, if that is what it holds."""
+def _refuse_shape(found: np.ndarray, where: str) -> None:
+    """Refuses an array that no chains can be in."""
     if found.dtype.kind not in "fiu":
         raise DataError(f"{where} holds {found.dtype}, but positions are real numbers")
     if found.ndim != 3 or found.shape[2] not in (2, 3):
@@ -170,14 +211,19 @@ def _chains(found: np.ndarray, where: str) -> Chains:
         raise DataError(f"{where} holds no frame")
     if found.shape[1] < 3:
         raise DataError(f"{where} has chains of {found.shape[1]} beads; it takes at least 3")
+
+
+def _chains(found: np.ndarray, where: str, rows: Tensor | None = None) -> Chains:
+    """Returns an array as centred chains; `rows` are its frames' numbers in the file."""
     x = torch.from_numpy(found.astype(np.float64))
-    _refuse(~x.isfinite().all(-1), where, "is at NaN or infinity")
+    told = where, torch.arange(len(x)) if rows is None else rows
+    _refuse(~x.isfinite().all(-1), *told, "is at NaN or infinity")
     x = x - x.mean(-2, keepdim=True)
     size = x.abs().amax(-1)
-    _refuse(size > 1e12, where, "is more than 1e12 from its chain's centre: use another unit")
+    _refuse(size > 1e12, *told, "is more than 1e12 from its chain's centre: use another unit")
     x = x.float()
     same = x.diff(dim=-2).abs().amax(-1) < 1e-12
-    _refuse(same, where, "is where the next bead is: the bond between them has no length")
+    _refuse(same, *told, "is where the next bead is: the bond between them has no length")
     return x
 
 
@@ -192,13 +238,13 @@ def _hint(shape: tuple[int, ...]) -> str:
     return ""
 
 
-def _refuse(wrong: Bool[Tensor, "n beads"], where: str, why: str) -> None:
+def _refuse(wrong: Bool[Tensor, "n beads"], where: str, rows: Tensor, why: str) -> None:
     """Names the first bead at which something is wrong."""
     if wrong.any():
         frame, bead = wrong.nonzero()[0].tolist()
         more = int(wrong.any(-1).sum()) - 1
         others = f" (so it is in {more} more frames)" if more else ""
-        raise DataError(f"{where}: frame {frame}, bead {bead} {why}{others}")
+        raise DataError(f"{where}: frame {int(rows[frame])}, bead {bead} {why}{others}")
 
 
 def write(objects: Float[Tensor, "n beads dim"], path: Path) -> None:

@@ -1,0 +1,21 @@
+"""Objects in a row, as a page shows them."""
+
+__all__ = ["gallery"]
+
+from collections.abc import Sequence
+from typing import Any
+
+from genmatter.reporting.page import Block, Html, Picture, Text
+from genmatter.spine import Domain
+
+
+def gallery(
+    domain: Domain, objects: Any, caption: str, titles: Sequence[str] | None = None
+) -> list[Block]:
+    """Draws objects, under their first observable unless other titles are given."""
+    if titles is None:
+        first = domain.observables[0]
+        titles = [f"{v:.2f}" for v in first.of(objects).tolist()]
+        caption = f"{caption} Above each: {first.name}.".strip()
+    drawn = domain.draw(objects, titles)
+    return [Html(drawn), Text(caption)] if isinstance(drawn, str) else [Picture(drawn, caption)]
