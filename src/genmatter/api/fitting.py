@@ -71,7 +71,7 @@ def train(
     once(lambda: _claim(it, home, parent, resume=resume, overwrite=overwrite))
     with together():
         data, valid = _examples(it, splits.train), _examples(it, splits.valid)
-        if not resume:
+        if not (resume and home.last.is_file()):
             _start(it, data)
     with _Bar(recipe) as bar:
         fit(

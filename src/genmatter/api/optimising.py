@@ -1,14 +1,15 @@
 """Optimisation of a property in latent space, judged by what is sound."""
 
-__all__ = ["Goal", "Optimised", "choose", "judge", "walk"]
+__all__ = ["Goal", "Optimised", "choose", "frozen", "judge", "walk"]
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genmatter.config import closest
 from genmatter.errors import RecipeError
@@ -40,6 +41,19 @@ class Optimised:
     random_best: float
     """The best value among as many random samples as the walks decoded objects; NaN for none."""
     random_draws: int
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Keeps gradients off a model's weights, which are not what is optimised."""
+    free = [p for p in model.parameters() if p.requires_grad]
+    for p in free:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in free:
+            p.requires_grad_(True)
 
 
 def choose(domain: Domain, name: str) -> Observable:

@@ -26,9 +26,9 @@ def steered(it: Trained) -> list[Block]:
         sound = [sound_share(it.domain, x, it.splits.train) for x in (objects, near)]
         rows.append([f"{share:.0%}", wanted, got.mean, got.std, *(f"{s:.1%}" for s in sound)])
     words = (
-        f"{DRAWN} samples each, steered by the gradient of **{what.name}** to quantiles of the test "
-        f"split, to within a tenth of the {plain.std:.3g} by which samples spread. Beside their "
-        "share that is sound stands that of test objects near the same value."
+        f"{DRAWN} samples each, steered by the gradient of **{what.name}** to quantiles of the "
+        f"test split, to within a tenth of the {plain.std:.3g} by which samples spread. Beside "
+        "their share that is sound stands that of test objects near the same value."
     )
     names = ["quantile", "wanted", "mean", "spread", "sound", "sound, test"]
     return [Text(words), Table(names, rows)]

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from genmatter.api.optimising import Goal, Optimised, choose, judge, walk
+from genmatter.api.optimising import Goal, Optimised, choose, frozen, judge, walk
 from genmatter.api.progress import bar
 from genmatter.api.wishes import Outcome
 from genmatter.config import Config
@@ -151,7 +151,8 @@ class Trained:
             raise ConfigError(f"the width should be above 0, got {width}")
         model: Any = self.model
         measure = lambda batch: of(self.representation.decode(batch))
-        return self._sound(n, seed, lambda given: model.steer(given, measure, value, width))
+        with frozen(self.model):
+            return self._sound(n, seed, lambda given: model.steer(given, measure, value, width))
 
     @torch.no_grad()
     def _sound(self, n: int, seed: int, draw: Callable[[Batch], Batch]) -> Samples:
@@ -328,7 +329,7 @@ class Trained:
         def doubts(objects: Any) -> list[str]:
             return self.domain.doubts(objects, self.splits.train)
 
-        with bar("optimise", total=steps) as shown:
+        with bar("optimise", total=steps) as shown, frozen(self.model):
             found = walk(z, decoded, of, goal, steps=steps, lr=lr, prior=prior, tell=shown.update)
         with torch.no_grad():
             draws = min(starts * (steps + 1), MOST_RANDOM)

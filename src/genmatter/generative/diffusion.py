@@ -121,7 +121,7 @@ class Diffusion(Generative):
         hide: Callable[[Any, float], Any] = lambda batch, share: batch,
         hidden: float = 0.0,
         antithetic: bool = True,
-        latent_steps: int = 40,
+        latent_steps: int = 20,
     ) -> None:
         super().__init__()
         self.denoiser, self.chart, self.sampler = denoiser, chart, sampler

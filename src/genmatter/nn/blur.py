@@ -87,7 +87,8 @@ class BlurredForce(nn.Module):
 
     def table(self) -> Float[Tensor, "levels places"]:
         """Returns the blurred force at all places; the last one again while nothing is learned."""
-        if torch.is_grad_enabled():
+        free = any(p.requires_grad for p in self.energy.parameters())
+        if free and torch.is_grad_enabled():
             return self._table()
         now = [(p.data_ptr(), p._version) for p in self.energy.parameters()]
         if self._last is None or self._last[0] != now:

@@ -196,7 +196,7 @@ class PolymerDiffusionSamplingConfig:
     """Share of a step by which the sde goes back up before the next one."""
     last: float = 0.2
     """Share of the way, 0 at the cleanest level, from which the last step goes to the data."""
-    latent_steps: int = 40
+    latent_steps: int = 20
     """Steps of the flow for encoding, decoding and likelihoods, at two network calls each."""
     condition: str = ""
     """What is wanted of samples: NAME=VALUE, ... of the observables in `conditions`."""
