@@ -74,7 +74,7 @@ def test_wishes_are_read():
 
 def test_a_linear_start_is_there_before_the_first_step_and_not_again(tmp_path, monkeypatch):
     """At a step size of nothing, a training ends where it began."""
-    how = {"preset": "gaussian", "start": "linear", "chains": 500, "valid_chains": 100}
+    how = {"preset": "gaussian", "linear_start": True, "chains": 500, "valid_chains": 100}
     how |= {"test_chains": 50, "lr": 0.0, "prior_parts": 0, "weight_decay": 0.0}
     it = api.train("polymer/vae", run=tmp_path / "a", epochs=1, **how)
     begun = []

@@ -37,16 +37,26 @@ Progress = Callable[[Fit, int], None]
 """Told of every step: where training stands, and the number of its last step."""
 
 
+class _Closed:
+    """A batch that Fabric does not look into: it refuses frozen dataclasses, and rounds tensors.
+
+    Half precision is for products of matrices, and not for coordinates and noise levels.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+
 class _Objective(nn.Module):
-    """What Fabric wraps: it looks into what goes in and out, and refuses frozen dataclasses."""
+    """What Fabric wraps."""
 
     def __init__(self, model: Generative) -> None:
         super().__init__()
         self.model = model
         self.said = Loss({}, {})
 
-    def forward(self, kind: type[Batch], tensors: dict[str, Tensor], epoch: float) -> Tensor:
-        self.said = self.model.loss(kind(**tensors), epoch)
+    def forward(self, closed: _Closed, epoch: float) -> Tensor:
+        self.said = self.model.loss(closed.batch, epoch)
         return self.said.total
 
 
@@ -172,7 +182,7 @@ class _Loop:
         reseed(self.seed, "train", state.step, rank)
         batch = self.train[rows[rank::world]].to(fabric.device)
         self.adam.zero_grad()
-        losses = self.objective(type(batch), batch.tensors, state.step / self.per_epoch)
+        losses = self.objective(_Closed(batch), state.step / self.per_epoch)
         # a sum over the rows of every process, whatever share this one has of them
         fabric.backward(losses.sum() * (world / len(rows)))
         if self.optim.grad_clip:

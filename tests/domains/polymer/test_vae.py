@@ -293,7 +293,7 @@ def test_the_reference_model_runs_as_it_does_there():
 @pytest.mark.parametrize("posterior", ["softplus", "log_variance"])
 def test_a_linear_start_is_probabilistic_pca(posterior):
     config = replaced(
-        PRESETS["gaussian"], {"start": "linear", "posterior": posterior, "latent_dim": 3}
+        PRESETS["gaussian"], {"linear_start": True, "posterior": posterior, "latent_dim": 3}
     )
     x = chains(500)
     batch = represented(config, x).encode(x)
@@ -309,6 +309,6 @@ def test_a_linear_start_is_probabilistic_pca(posterior):
 
 
 def test_a_linear_start_of_chains_that_grow_is_refused():
-    config = replaced(TINY, {"start": "linear"})
+    config = replaced(TINY, {"linear_start": True})
     with pytest.raises(ConfigError, match="cartesian"):
         build(config, represented(config, chains()))

@@ -124,8 +124,8 @@ class PolymerVAEConfig(Config):
     """Latent dimensions."""
     hidden_dim: int = 96
     """Width of the hidden layers."""
-    start: Literal["random", "linear"] = "random"
-    """Random weights, or the best linear encoder and decoder, in closed form (cartesian)."""
+    linear_start: bool = False
+    """Start as the best linear encoder and decoder, in closed form (cartesian)."""
     posterior: Literal["softplus", "log_variance"] = "softplus"
     """How the encoder's last layer gives its width."""
     beta: float = 1.0

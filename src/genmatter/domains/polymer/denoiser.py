@@ -114,18 +114,30 @@ class PairForces(nn.Module):
     def forward(
         self, x: Float[Tensor, "n size"], t: Float[Tensor, " #n"], given: object
     ) -> Float[Tensor, "n size"]:
-        level = self.level(t)
+        y, gaps, r, level = self._seen(x, t)
         time = self.time(bumps(level.share, _BUMPS))
-        y = (x / level.size[:, None]).unflatten(1, (self.size, self.chain.dim))
-        gaps = y.permute(2, 0, 1) @ self.spans.T  # the axes of space first: fewer, larger products
-        r = sum(g.square() for g in gaps.unbind()).clamp_min(1e-12).sqrt()  # pyright: ignore
-        basis = y if self.chain.mirror else torch.cat([y, _turned(y)], 1)
-        weights = self._weights(y, r, time, given).unflatten(1, (self.size, -1))
-        v = weights @ basis / self.size**0.5
-        if self.forces is not None:
-            push = self.forces(r, self.reach, level, time) / (self.reach * r)
-            v = v + ((push * gaps) @ self.spans).permute(1, 2, 0)
-        return v.flatten(1)
+        weights = self._weights(y, r, time, given)
+        return self._answer(y, gaps, r, level, weights.to(y), time.to(y))
+
+    def _seen(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Level]:
+        """Returns vectors, the pairs' gaps and distances, and the level."""
+        with torch.autocast(x.device.type, enabled=False):  # short distances need all digits
+            level = self.level(t)
+            y = (x / level.size[:, None]).unflatten(1, (self.size, self.chain.dim))
+            gaps = y.permute(2, 0, 1) @ self.spans.T  # space first: fewer, larger products
+            r = gaps.square().sum(0).clamp_min(1e-12).sqrt()
+            return y, gaps, r, level
+
+    def _answer(
+        self, y: Tensor, gaps: Tensor, r: Tensor, level: Level, weights: Tensor, time: Tensor
+    ) -> Float[Tensor, "n size"]:
+        with torch.autocast(y.device.type, enabled=False):
+            basis = y if self.chain.mirror else torch.cat([y, _turned(y)], 1)
+            v = weights.unflatten(1, (self.size, -1)) @ basis / self.size**0.5
+            if self.forces is not None:
+                push = self.forces(r, self.reach, level, time) / (self.reach * r)
+                v = v + ((push * gaps) @ self.spans).permute(1, 2, 0)
+            return v.flatten(1)
 
     def _weights(
         self, y: Float[Tensor, "n vectors space"], r: Tensor, time: Tensor, given: object

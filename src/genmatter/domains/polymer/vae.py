@@ -92,7 +92,7 @@ def features(representation: Internal, batch: ChainBatch) -> Tensor:
 
 def build(config: PolymerVAEConfig, representation: Cartesian | Internal) -> VAE:
     """Returns an untrained model."""
-    if config.start == "linear" and isinstance(representation, Internal):
+    if config.linear_start and isinstance(representation, Internal):
         raise ConfigError("a linear start needs --representation cartesian")
     make = _growing if isinstance(representation, Internal) else _cartesian
     return make(config, representation)  # pyright: ignore[reportArgumentType]
@@ -125,7 +125,7 @@ def _cartesian(config: PolymerVAEConfig, representation: Cartesian) -> VAE:
     model = _model(
         c, encoder, lambda batch: batch.x, decoder, c.beta / unit, c.beta_start / unit, {}
     )
-    if c.start == "linear":
+    if c.linear_start:
         model.start = lambda batches: _linear(encoder, decoder, batches, width if fixed else None)
     return model
 
