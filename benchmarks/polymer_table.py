@@ -32,7 +32,8 @@ MODELS = (
 WAYS = (
     "polymer/diffusion", "polymer/diffusion,sampler=ode", "polymer/diffusion,steps=10",
     "polymer/diffusion,sampler=ode,steps=10", "polymer/diffusion,antithetic=false",
-    "polymer/diffusion,path=line,low=0.001,last=0.03", "polymer/diffusion,tables=0",
+    "polymer/diffusion,path=line,low=0.001,last=0.03",
+    "polymer/diffusion,path=line,low=0.001,last=0.03,sampler=ode", "polymer/diffusion,tables=0",
     "polymer/diffusion:flow", "polymer/diffusion:internal",
 )  # fmt: skip
 SEEDS = (0, 1, 2)

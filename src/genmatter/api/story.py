@@ -195,7 +195,7 @@ class _Teller:
         blocks: list[Block] = [Text(self._diagnosed())]
         blocks += self._picture(some, "Objects of the test split ...", "originals")
         return blocks + self._picture(
-            found.copies, "... and what is decoded of their posterior mean.", "copies"
+            found.copies, "... and what is decoded of their latents.", "copies"
         )
 
     def _diagnosed(self) -> str:
@@ -204,7 +204,7 @@ class _Teller:
         said = self.it.model.diagnostics(batch)
         plain = ", ".join(f"{k} {v:.3g}" for k, v in said.items() if "unit_" not in k)
         units = sorted((v for k, v in said.items() if "unit_" in k), reverse=True)
-        text = f"How the latent is used, on the test split: {plain}." if plain else ""
+        text = f"Diagnostics on the test split: {plain}." if plain else ""
         if units:
             text += f"\n\nKL of each latent unit, in nats: {', '.join(f'{v:.2f}' for v in units)}."
         if isinstance(self.it.model, Likelihood):
@@ -228,7 +228,7 @@ class _Teller:
         colours = {o.name: o.of(objects).numpy() for o in self.it.domain.observables}
         sheet = plots.latent_map(z, colours, self.units)
         self._save(sheet, "latent_map")
-        return [Picture(sheet, "Posterior means of the test split, coloured by observables.")]
+        return [Picture(sheet, "Latents of the test split, coloured by observables.")]
 
     def interpolation(self) -> list[Block]:
         sizes = self.it.representation.sizes(self.test)
