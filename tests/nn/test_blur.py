@@ -102,3 +102,14 @@ def test_a_table_is_made_again_when_its_energy_has_changed():
         force.energy.values.add_(1)
         assert not torch.equal(force.table(), first)
     assert force.table().requires_grad
+
+
+@SPACES
+def test_gradients_are_finite_whatever_the_energy(space):
+    for height in (-1.0, 0.0, 1.0, 100.0):
+        energy = PairEnergy(0.1, 0.9)
+        nn.init.constant_(energy.coefficients, height)
+        force = BlurredForce(energy, 0.9, space)
+        force.table().abs().sum().backward()
+        assert force.table().isfinite().all()
+        assert energy.coefficients.grad.isfinite().all()

@@ -77,12 +77,12 @@ class BlurredForce(nn.Module):
         away = reach + 9 * s * (torch.arange(nodes).double() + 0.5) / nodes
         far, fall = _kernel(away, r, s, space)
         parts = {
-            "at": at.float(), "chance": chance * reach / nodes, "slope": slope * reach / nodes,
+            "at": at, "chance": chance * reach / nodes, "slope": slope * reach / nodes,
             "far": (far * 9 * s / nodes).sum(-1), "fall": (fall * 9 * s / nodes).sum(-1),
             "most": (reach - r[:, 0]).clamp_min(low) / s[..., 0].square(),
         }  # fmt: skip
         for name, value in parts.items():
-            self.register_buffer(name, value, persistent=False)
+            self.register_buffer(name, value.float(), persistent=False)
         self._last: tuple[list[tuple[int, int]], Tensor] | None = None
 
     def table(self) -> Float[Tensor, "levels places"]:
@@ -102,14 +102,14 @@ class BlurredForce(nn.Module):
         is not: neither is then a small difference. No force is larger than what would push a
         point out of the reach at once.
         """
-        u = self.energy(self.at.square()[None])[0].clamp(-20, 80).double()
+        u = self.energy(self.at.square()[None])[0].clamp(-20, 60)
         m, let = -torch.expm1(-u), torch.exp(-u)
         gone = self.chance @ m
         kept, slope = self.chance @ let + self.far, self.slope @ let + self.fall
-        rare = slope / kept.clamp_min(1e-200)
+        rare = slope / kept.clamp_min(1e-30)
         usual = -(self.slope @ m) / (1 - gone).clamp_min(0.1)
         force = torch.where(gone > 0.8, rare, usual)
-        return force.clamp(max=self.most).to(self.at.dtype)
+        return force.clamp(max=self.most)
 
     def forward(
         self, s: Float[Tensor, "#n pairs"], r: Float[Tensor, "n pairs"]
