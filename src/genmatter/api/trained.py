@@ -4,7 +4,7 @@ __all__ = ["Reconstruction", "Samples", "Trained"]
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genmatter.api.optimising import Goal, Optimised, choose, frozen, judge, walk
 from genmatter.api.progress import bar
-from genmatter.api.wishes import Outcome
+from genmatter.api.results import Reconstruction, Samples, counted, joined, used
 from genmatter.config import Config
 from genmatter.errors import ConfigError, DataError, RecipeError, RepresentationError
 from genmatter.generative.latent import interpolate
@@ -28,7 +28,6 @@ from genmatter.spine import (
     Latent,
     Likelihood,
     Representation,
-    Score,
     Splits,
     Steerable,
 )
@@ -52,28 +51,6 @@ MOST_RANDOM = 20_000
 """Random samples that an optimisation is compared with, at most."""
 DRAWS = 100
 """How many times as many objects as wanted are drawn before sampling gives up."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Sound objects, and what it took to get them."""
-
-    objects: Any
-    drawn: int
-    rejected: Counter[str]
-    outcomes: Sequence[Outcome] = ()
-    """What became of each number that was wanted of them."""
-    sound: float | None = None
-    """Share of them that nothing speaks against beside the data, where something was wanted."""
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """Objects, what became of them, and how close they are."""
-
-    objects: Any
-    copies: Any
-    scores: dict[str, Score]
 
 
 @dataclass(frozen=True)
@@ -164,16 +141,16 @@ class Trained:
         shown = bar("sample", total=n, unit="object")
         for batch, why in self._chunks(n, seed, draw):
             good = [i for i, w in enumerate(why) if not w]
-            used = _used(why, n - sound)
-            drawn += used
-            rejected.update(w for w in why[:used] if w)
+            took = used(why, n - sound)
+            drawn += took
+            rejected.update(w for w in why[:took] if w)
             kept.append(batch[torch.tensor(good, dtype=torch.long)])
             sound += len(good)
             shown.update(len(good))
             if sound >= n:
                 break
             if drawn >= DRAWS * max(n, CHUNK):
-                raise DataError(f"only {sound} of {drawn} draws were sound: {_counted(rejected)}")
+                raise DataError(f"only {sound} of {drawn} draws were sound: {counted(rejected)}")
         shown.close()
         return Samples(self.representation.decode(type(kept[0]).cat(kept)[:n]), drawn, rejected)
 
@@ -221,7 +198,7 @@ class Trained:
         self.require("encode")
         model: Any = self.model
         found = self._each("encode", lambda b: model.to_latent(b).cpu(), objects)
-        return _joined(found) if found[0].ndim == 3 else torch.cat(found)
+        return joined(found) if found[0].ndim == 3 else torch.cat(found)
 
     def reconstruct(self, objects: Any) -> Reconstruction:
         """Encodes and decodes objects.
@@ -335,24 +312,3 @@ class Trained:
             draws = min(starts * (steps + 1), MOST_RANDOM)
             random = self.sample(draws, seed=seed + 1).objects
             return judge(found, decoded, of, goal, doubts, begun, random)
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    """Joins latents `[n, places, size]`, padded to the most places."""
-    most = max(z.shape[1] for z in parts)
-    pad = torch.nn.functional.pad
-    return torch.cat([pad(z, (0, 0, 0, most - z.shape[1])) for z in parts])
-
-
-def _used(why: list[str], wanted: int) -> int:
-    """Returns how many draws it took until `wanted` were sound."""
-    sound = 0
-    for i, reason in enumerate(why):
-        sound += not reason
-        if sound == wanted:
-            return i + 1
-    return len(why)
-
-
-def _counted(reasons: Counter[str]) -> str:
-    return ", ".join(f"{n} x {reason}" for reason, n in reasons.most_common())
