@@ -95,3 +95,15 @@ def test_the_likelihood_of_a_normal_law_is_the_closed_form():
     want = torch.distributions.Normal(MEAN, STD).log_prob(x).sum(1)
     torch.testing.assert_close(normal + total, want, atol=0.01, rtol=0.01)
     assert math.isfinite(want.sum().item())
+
+
+def test_the_integral_of_the_divergence_is_of_second_order():
+    """For a normal law the density changes by the same factor everywhere."""
+    path, x, errors = Arc(0.01, 100.0).double(), torch.randn(4, 3).double(), []
+    drift = drift_of(field_of(path), path)
+    for steps in (40, 80, 160, 3200):
+        levels = path.at(torch.linspace(0, 1, steps + 1).double())
+        errors.append(flow_with_divergence(drift, levels, x)[1][0].item())
+    first, second, third, exact = errors
+    assert abs(second - exact) < 0.35 * abs(first - exact)
+    assert abs(third - exact) < 0.35 * abs(second - exact)
