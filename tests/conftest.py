@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import dataclasses
 import functools
 import os
 import re
@@ -11,7 +12,9 @@ import pytest
 import torch
 
 import genmatter.domains
+from genmatter import api
 from genmatter.api.trained import Trained
+from genmatter.recipes import find_all
 
 mpl.use("Agg")
 torch.set_num_threads(1)
@@ -41,6 +44,26 @@ def short_walks(monkeypatch):
     """Walks of a few steps, where a test looks at what becomes of them rather than at them."""
     short = functools.partialmethod(Trained.optimise, starts=4, steps=3)
     monkeypatch.setattr(Trained, "optimise", short)
+
+
+RECIPES = find_all()
+
+
+@pytest.fixture(params=RECIPES, scope="module")
+def recipe(request):
+    """Each recipe in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def config(recipe, tmp_path_factory):
+    """The recipe's tiny preset, and the run that it starts from where it has a stage."""
+    config = RECIPES[recipe].presets["tiny"]
+    if config.stage:
+        parent = tmp_path_factory.mktemp("parent") / "run"
+        api.train(config.stage, preset="tiny", run=parent)
+        config = dataclasses.replace(config, parent=parent)
+    return config
 
 
 @pytest.fixture

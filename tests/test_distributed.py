@@ -24,11 +24,6 @@ from genmatter.training import checkpoint
 RECIPES = find_all()
 
 
-@pytest.fixture(params=RECIPES, scope="module")
-def recipe(request):
-    return request.param
-
-
 @pytest.fixture(scope="module")
 def trained(recipe, tmp_path_factory):
     """A run that one process has trained, and the flags that it takes."""

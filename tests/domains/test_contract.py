@@ -21,21 +21,6 @@ from genmatter.training import checkpoint, fit
 RECIPES = find_all()
 
 
-@pytest.fixture(params=RECIPES, scope="module")
-def recipe(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def config(recipe, tmp_path_factory):
-    config = RECIPES[recipe].presets["tiny"]
-    if config.stage:
-        parent = tmp_path_factory.mktemp("parent") / "run"
-        api.train(config.stage, RECIPES[config.stage].presets["tiny"], run=parent)
-        config = dataclasses.replace(config, parent=parent)
-    return config
-
-
 @pytest.fixture(scope="module")
 def trained(recipe, config, tmp_path_factory):
     return api.train(recipe, config, run=tmp_path_factory.mktemp("trained") / "run")

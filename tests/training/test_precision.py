@@ -1,6 +1,5 @@
 """Half precision and other devices: the same losses, within what their numbers can hold."""
 
-import dataclasses
 import math
 
 import pytest
@@ -19,21 +18,6 @@ BF16 = 0.05
 that is drawn like a latent of 8 bits is other noise."""
 DEVICE = 1e-4
 """The same for 32-bit numbers that are added up in another order."""
-
-
-@pytest.fixture(params=RECIPES, scope="module")
-def recipe(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def config(recipe, tmp_path_factory):
-    config = RECIPES[recipe].presets["tiny"]
-    if config.stage:
-        parent = tmp_path_factory.mktemp("parent") / "run"
-        api.train(config.stage, preset="tiny", run=parent)
-        config = dataclasses.replace(config, parent=parent)
-    return config
 
 
 def last(recipe, config, run, **fields):

@@ -64,10 +64,10 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def differing(configs: Mapping[str, Config]) -> Leaves:
-    """Returns the leaves of configs that are not alike; None where a recipe has no such leaf."""
+    """Returns the leaves that all configs have, and that are not alike."""
     flat = {name: dict(_leaves(config)) for name, config in configs.items()}
-    paths = dict.fromkeys(path for of in flat.values() for path in of)
-    rows = {path: {name: of.get(path) for name, of in flat.items()} for path in paths}
+    paths = [path for path in next(iter(flat.values())) if all(path in of for of in flat.values())]
+    rows = {path: {name: of[path] for name, of in flat.items()} for path in paths}
     return {path: row for path, row in rows.items() if len({*map(repr, row.values())}) > 1}
 
 

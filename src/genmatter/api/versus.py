@@ -2,7 +2,7 @@
 
 __all__ = ["versus"]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,36 +96,10 @@ def _facts(it: Comparison) -> list[Block]:
         blocks.append(Note("warning", _foreign(it)))
     blocks += [Note("warning", text) for text in it.first.domain.cautions(it.splits)]
     if it.leaves:
-        return [*blocks, *_leaves(it)]
-    return [*blocks, Text("The configs are the same, word for word.")]
-
-
-def _leaves(it: Comparison) -> list[Block]:
-    """Shows the leaves that all configs have and that differ, and counts the others."""
-    known = {path for path in it.leaves if len({*map(_has(path), it.runs.values())}) == 1}
-    cells = [
-        [path, *(_told(of[name]) for name in it.runs)]
-        for path, of in it.leaves.items()
-        if path in known
-    ]
-    own = len(it.leaves) - len(known)
-    caption = "Where the configs differ; all else that the recipes share was the same."
-    more = f" Another {own} fields are of some of the recipes only." if own else ""
-    return [Table(["", *it.runs], cells, caption=caption + more)]
-
-
-def _has(path: str) -> Callable[[Any], bool]:
-    """Returns whether a run's config has a leaf."""
-
-    def has(run: Any) -> bool:
-        part = run.config
-        for name in path.split("."):
-            if not hasattr(part, name):
-                return False
-            part = getattr(part, name)
-        return True
-
-    return has
+        cells = [[path, *(_told(of[name]) for name in it.runs)] for path, of in it.leaves.items()]
+        caption = "Where the configs differ; all else that the recipes share was the same."
+        return [*blocks, Table(["", *it.runs], cells, caption=caption)]
+    return [*blocks, Text("The configs are the same in all that the recipes share.")]
 
 
 def _foreign(it: Comparison) -> str:
