@@ -166,6 +166,17 @@ def test_nearest_rotation_undoes_a_rotation(space):
 
 
 @SPACES
+def test_nearest_rotation_has_the_gradient_of_the_polar_factor(space):
+    """Also where m is a rotation itself, so that all of its singular values are equal."""
+    m = torch.randn(
+        5, space, space, dtype=torch.float64, generator=torch.Generator().manual_seed(3)
+    )
+    assert torch.autograd.gradcheck(nearest_rotation, m.requires_grad_())
+    turn = rotation(space).expand(1, -1, -1).clone().requires_grad_()
+    assert torch.autograd.gradcheck(nearest_rotation, turn)
+
+
+@SPACES
 @pytest.mark.parametrize("beads", [3, 4, 12, 100])
 def test_internal_coordinates_round_trip(space, beads):
     x = clouds(20, beads, space).float()

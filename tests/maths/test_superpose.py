@@ -5,7 +5,13 @@ import torch
 
 from genmatter.maths.geometry import centre
 from genmatter.maths.noise import generator
-from genmatter.maths.superpose import rmsd, rotation_onto, superpose
+from genmatter.maths.superpose import (
+    mean_cloud,
+    pairwise_rmsd,
+    rmsd,
+    rotation_onto,
+    superpose,
+)
 
 
 def normal(*shape, key=0):
@@ -63,3 +69,56 @@ def test_the_distance_of_two_sticks_is_the_difference_of_their_halves():
     collapsed = torch.zeros(1, 2, 2)
     assert rmsd(collapsed, stick).item() == pytest.approx(1)
     assert math.isfinite(superpose(collapsed, stick).sum().item())
+
+
+@pytest.mark.parametrize("space", [2, 3])
+def test_the_distance_has_right_gradients_and_finite_ones_where_rotations_are_not_unique(space):
+    a, b = normal(4, 6, space).requires_grad_(), normal(4, 6, space, key=1).requires_grad_()
+    assert torch.autograd.gradcheck(rmsd, (a, b))
+    line = torch.zeros(1, 5, space, dtype=a.dtype)
+    line[..., 0] = torch.arange(5)
+    for x in (line, torch.zeros_like(line)):
+        x = x.clone().requires_grad_()
+        rmsd(x, normal(1, 5, space)).sum().backward()
+        rmsd(x, line).sum().backward()
+        assert x.grad.isfinite().all()
+
+
+def test_a_cloud_is_superposed_on_one_of_many():
+    x = normal(6, 7, 3)
+    one = normal(7, 3, key=1)
+    torch.testing.assert_close(rmsd(x, one), rmsd(x, one.expand(6, -1, -1)))
+
+
+@pytest.mark.parametrize("space", [2, 3])
+def test_the_mean_cloud_is_the_shape_that_noise_hides(space):
+    shape = 5 * normal(9, space)
+    noisy = shape + 0.3 * normal(4000, 9, space, key=1)
+    moved = noisy @ rotations(4000, space) + 7 * normal(4000, 1, space, key=2)
+    mean = mean_cloud(moved)
+    assert rmsd(mean, shape).item() < 0.03
+    torch.testing.assert_close(superpose(moved, mean).mean(0), mean, atol=1e-4, rtol=0)
+    spread = (superpose(moved, mean) - mean).square().sum(-1).mean().sqrt().item()
+    freedom = 1 - (space + space * (space - 1) / 2) / (9 * space)
+    assert spread == pytest.approx(0.3 * math.sqrt(space * freedom), rel=0.02)
+    assert rmsd(mean_cloud(moved.flip(0)), mean).item() < 1e-4
+
+
+@pytest.mark.parametrize("points", [2, 3, 4, 10])
+def test_distances_of_all_pairs_are_those_of_each(points):
+    a, b = 3 * normal(30, points, 3), 3 * normal(40, points, 3, key=1)
+    b[:10] = a[:10] @ rotations(10, 3)
+    b[10:20] = -a[10:20]
+    b[20] = 0
+    expected = rmsd(a[:, None], b)
+    found = pairwise_rmsd(a + 5, b)
+    error = 0.05 if points == 2 else 1e-6  # on a line it is less exact
+    torch.testing.assert_close(found.square(), expected.square(), atol=error, rtol=0)
+    assert found.diagonal()[:10].square().max() < error
+
+
+def test_distances_of_all_pairs_come_in_parts(monkeypatch):
+    a, b = normal(30, 6, 3).float(), normal(40, 6, 3, key=1).float()
+    whole = pairwise_rmsd(a, b)
+    monkeypatch.setattr("genmatter.maths.superpose._PAIRS", 100)
+    torch.testing.assert_close(pairwise_rmsd(a, b), whole)

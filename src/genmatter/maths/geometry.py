@@ -59,7 +59,10 @@ def radius_of_gyration(x: Cloud) -> Float[Tensor, "*batch"]:
 def nearest_rotation(m: Frame) -> Frame:
     r"""Returns the proper rotation that maximises :math:`\operatorname{tr}(R^T m)`.
 
-    With :math:`m = \sum_i a_i b_i^T` it turns the row vectors a closest to b.
+    With :math:`m = \sum_i a_i b_i^T` it turns the row vectors a closest to b. In space the
+    gradient is that of the polar factor, :math:`m = R S`, for which no two singular values need
+    to differ: :math:`dR = R\,\Omega` with :math:`\Omega S + S \Omega = R^T dm - dm^T R`. It is
+    zero where m leaves the rotation open.
 
     References:
         | A solution for the best rotation to relate two sets of vectors (Kabsch, 1976)
@@ -71,9 +74,18 @@ def nearest_rotation(m: Frame) -> Frame:
         return torch.stack([torch.stack([c, s], -1), torch.stack([-s, c], -1)], -2)
     # a product of rotations is none in half precision, which has no determinants either
     with torch.autocast(m.device.type, enabled=False):
-        u, _, v = torch.linalg.svd(m.to(torch.promote_types(m.dtype, torch.float32)))
-        hand = torch.linalg.det(u @ v).sign()[..., None, None]
-        return torch.cat([u[..., :-1], u[..., -1:] * hand], -1) @ v
+        m = m.to(torch.promote_types(m.dtype, torch.float32))
+        u, s, v = torch.linalg.svd(m.detach())
+        hand = torch.linalg.det(u @ v).sign()[..., None]
+        r = torch.cat([u[..., :-1], u[..., -1:] * hand[..., None]], -1) @ v
+        if not m.requires_grad:
+            return r
+        stretch = torch.cat([s[..., :-1], s[..., -1:] * hand], -1)
+        both = stretch[..., :, None] + stretch[..., None, :]
+        known = both > _TIE * s[..., :1, None]
+        a = r.mT @ (m - m.detach())
+        turn = v @ (a - a.mT) @ v.mT / torch.where(known, both, 1.0)
+        return r + r @ v.mT @ (turn * known) @ v
 
 
 def rouse_modes(x: Cloud) -> Float[Tensor, "*batch modes space"]:
