@@ -1,10 +1,21 @@
 import math
 
+import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import spatial, stats
 
-from genmatter.evaluation.compare import c2st, energy_distance, spread, wasserstein
+from genmatter.evaluation.compare import (
+    c2st,
+    correlation,
+    energy_distance,
+    histograms,
+    jensen_shannon,
+    normal_transport,
+    spread,
+    transport,
+    wasserstein,
+)
 from genmatter.maths.noise import generator
 
 
@@ -101,3 +112,67 @@ def test_chance_is_a_function_of_the_key_and_touches_no_other_stream(distance):
     torch.rand(1)
     assert distance(a, b, key=3, n=100) == first
     assert len({distance(a, b, key=key, n=100) for key in range(5)}) > 1
+
+
+def test_histograms_count_each_column_and_put_what_is_beyond_into_the_last_bin():
+    x = torch.tensor([[0.1, 5.0], [0.9, 25.0], [-3.0, 5.1], [1.0, 9.9]]).double()
+    low, high = torch.tensor([0.0, 5.0]).double(), torch.tensor([1.0, 10.0]).double()
+    assert histograms(x, low, high, 2).tolist() == [[2, 2], [2, 2]]
+    assert histograms(x, 0.0, 10.0, 5).tolist() == [[4, 0, 0, 0, 0], [0, 0, 2, 0, 2]]
+    columns = normal(1000, 3)
+    for k, counts in enumerate(histograms(columns, -2.0, 2.0, 7)):
+        inside = columns[:, k].clamp(-2, 2 - 1e-12).numpy()
+        assert counts.tolist() == np.histogram(inside, 7, (-2, 2))[0].tolist()
+
+
+def test_jensen_shannon_is_that_of_scipy_and_has_its_limits():
+    p, q = normal(20, 9).square(), normal(20, 9, key=1).square()
+    expected = [spatial.distance.jensenshannon(a, b) for a, b in zip(p, q, strict=True)]
+    assert jensen_shannon(p, q).tolist() == pytest.approx(expected)
+    assert jensen_shannon(7 * p, p).abs().max() < 1e-7
+    apart = torch.tensor([1.0, 0.0, 3.0, 0.0]), torch.tensor([0.0, 2.0, 0.0, 0.0])
+    assert jensen_shannon(*apart).item() == pytest.approx(math.sqrt(math.log(2)))
+    assert jensen_shannon(torch.zeros(3), torch.ones(3)).isnan()
+
+
+def test_two_draws_of_one_law_are_apart_by_what_chance_leaves():
+    draws = [torch.rand(500, 200, generator=generator("js", k)).double() for k in range(2)]
+    mean = jensen_shannon(*(histograms(x, 0.0, 1.0, 20) for x in draws)).square().mean()
+    assert mean.sqrt().item() == pytest.approx(math.sqrt(19 / 2000), rel=0.05)
+
+
+def test_transport_of_a_shift_is_the_shift_and_the_order_does_not_matter():
+    x = normal(200, 2)
+    shift = torch.tensor([3.0, -4.0])
+    assert transport(x, x.flip(0) + shift) == pytest.approx(5)
+    assert transport(x, x[torch.randperm(200, generator=generator("order"))]) < 1e-9
+    on_a_line = transport(x[:, :1], 3 * x[:, :1].flip(0) + 1)
+    a, b = x[:, 0].sort().values, (3 * x[:, 0] + 1).sort().values
+    assert on_a_line == pytest.approx((a - b).square().mean().sqrt().item())
+
+
+def test_transport_of_normal_laws_is_the_closed_form():
+    turn = torch.linalg.qr(normal(3, 3)).Q
+    one, two = torch.tensor([1.0, 2.0, 0.5]).double(), torch.tensor([3.0, 0.1, 0.5]).double()
+    # exact moments: points are whitened before they get their widths
+    x = normal(400, 5, 3)
+    x = x - x.mean(0)
+    cov = torch.einsum("nki,nkj->kij", x, x) / 400
+    white = (x[:, :, None] @ torch.linalg.inv(torch.linalg.cholesky(cov)).mT)[:, :, 0]
+    shift, shape = normal_transport(white * one @ turn.T, (white * two + 4.0) @ turn.T)
+    torch.testing.assert_close(shift, torch.full((5,), 48.0).double())
+    torch.testing.assert_close(shape, (one - two).square().sum().expand(5))
+    other = white * two @ torch.linalg.qr(normal(3, 3, key=2)).Q  # on other axes
+    ca, cb = (y[:, 0].T.cov(correction=0) for y in (white * one, other))
+    fidelity = torch.linalg.eigvals(ca @ cb).real.sqrt().sum()
+    expected = (ca.trace() + cb.trace() - 2 * fidelity).expand(5)
+    torch.testing.assert_close(normal_transport(white * one, other)[1], expected)
+    flat = normal_transport(white * torch.tensor([1.0, 0, 0]), white * torch.tensor([0, 1.0, 0]))
+    torch.testing.assert_close(flat[1], torch.full((5,), 2.0).double())
+
+
+def test_correlation_is_pearsons():
+    a, b = normal(50), normal(50, key=1)
+    assert correlation(a, a + b) == pytest.approx(stats.pearsonr(a, a + b).statistic)
+    assert correlation(a, 3 - 2 * a) == pytest.approx(-1)
+    assert math.isnan(correlation(a, torch.ones(50)))
