@@ -28,6 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genmatter.errors import DataError
 from genmatter.loading.batch import Batch
 
 B = TypeVar("B", bound=Batch)
@@ -55,6 +56,9 @@ class Loss:
 
 class Generative(nn.Module, abc.ABC, Generic[B]):
     """A distribution over batches that can be fitted and sampled."""
+
+    quick_latent: ClassVar[bool] = True
+    """Whether thousands of walks to and from the latent, where there is one, take seconds."""
 
     @abc.abstractmethod
     def loss(self, batch: B, epoch: float) -> Loss:
@@ -181,6 +185,8 @@ class Domain(abc.ABC, Generic[X]):
     representation: type[Representation]
     formats: ClassVar[tuple[str, ...]]
     """Suffixes of the files that `write` can make; samples go into the first kind."""
+    precision: ClassVar[dict[str, float]] = {}
+    """How closely files of a suffix hold numbers, where that is less than single precision."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -208,6 +214,20 @@ class Domain(abc.ABC, Generic[X]):
     @abc.abstractmethod
     def draw(self, objects: X, titles: Sequence[str]) -> Any:
         """Returns a matplotlib figure, or HTML to be trusted, that shows objects in a row."""
+
+    def convert(self, folder: Path) -> list[Path]:
+        """Writes all data, in the form that is read fastest, into a folder; returns the files.
+
+        Raises:
+            DataError: This kind of matter has no such form, and is written to single files.
+        """
+        raise DataError(
+            f"{str(folder)!r} names no kind of file; there are {', '.join(self.formats)}"
+        )
+
+    def pictures(self, samples: X, splits: Splits[X]) -> dict[str, Any]:
+        """Returns what shows samples beside the data, by caption: figures, or trusted HTML."""
+        return {}
 
     def faults(self, objects: X) -> list[str]:
         """Says why each object is not one; "" where it is. Sampling draws those again."""

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from genmatter.api import evaluation
 from genmatter.api.contest import PARTS, SMALLEST, Contest, parts
 from genmatter.maths.noise import generator
 from genmatter.spine import Score, Splits
@@ -132,3 +133,8 @@ def test_what_is_no_number_does_not_win():
     assert said({"a": 0.5, "b": math.nan}, fine) is None
     three = said({"a": 0.5, "b": math.nan, "c": 0.7}, fine | {"c": [0.7] * 10}, runs=tuple("abc"))
     assert three.winner == "a"
+
+
+def test_rows_of_data_are_no_models():
+    rows = ["samples", "floor", "training set", "training set, replica 1", "gaussian"]
+    assert evaluation.simple(rows) == ["samples", "gaussian"]

@@ -61,7 +61,7 @@ def test_what_cannot_be_steered_is_refused(run, tmp_path):
     with pytest.raises(ConfigError, match="above 0"):
         run.steer("end_to_end", 1.0, width=-1.0)
     vae = api.train("polymer/vae", preset="tiny", run=tmp_path / "vae", epochs=1)
-    with pytest.raises(RecipeError, match="cannot steer; polymer/diffusion can"):
+    with pytest.raises(RecipeError, match=r"cannot steer; .*polymer/diffusion can"):
         vae.steer("end_to_end", 1.0)
 
 

@@ -230,7 +230,8 @@ def test_files_hold_what_was_written(it, tmp_path):
         a, b = it.representation.encode(rows), it.representation.encode(it.domain.read(path))
         for k in a.tensors:
             x, y = a.tensors[k], b.tensors[k]
-            torch.testing.assert_close(x, y, atol=2e-4, rtol=2e-4, equal_nan=True)
+            near = it.domain.precision.get(suffix, 2e-4)
+            torch.testing.assert_close(x, y, atol=near, rtol=near, equal_nan=True)
     with pytest.raises(GenmatterError, match="nowhere"):
         it.domain.read(tmp_path / f"nowhere{it.domain.formats[0]}")
 

@@ -104,7 +104,7 @@ def compare(runs: dict[str, Trained], n: int) -> Comparison:
         row: domain.score(objects, splits)
         for row, objects in bar("compare", sets.items(), len(sets), "row")
     }
-    simple = [row for row in beside if row not in {evaluation.FLOOR, evaluation.TRAIN}]
+    simple = evaluation.simple(beside)
     return Comparison(
         runs=runs,
         splits=splits,

@@ -1,8 +1,18 @@
 """Scores of samples beside their floor and the simplest models, all by the same measure."""
 
-__all__ = ["FLOOR", "TRAIN", "Table", "from_json", "references", "scores", "to_json"]
+__all__ = [
+    "FLOOR",
+    "TRAIN",
+    "Table",
+    "from_json",
+    "references",
+    "scores",
+    "simple",
+    "to_json",
+]
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -18,7 +28,11 @@ Table = dict[str, dict[str, Score]]
 FLOOR = "floor"
 """The row of held-out data: what another draw of the truth gets."""
 TRAIN = "training set"
-"""The row of a model that memorises."""
+"""The row of a model that memorises.
+
+Rows whose names begin so are made of the same data: a part of them, or all of them as a
+representation sees them. They are no models that a recipe has to beat.
+"""
 
 
 def scores(it: Trained, samples: Any, name: str = "samples") -> Table:
@@ -47,6 +61,11 @@ def scores(it: Trained, samples: Any, name: str = "samples") -> Table:
         table[FLOOR] = table.get(FLOOR, {}) | it.domain.match(test, again)
         table[name] |= it.reconstruct(test).scores
     return table
+
+
+def simple(rows: Iterable[str]) -> list[str]:
+    """Returns those that are simple models, and not data."""
+    return [row for row in rows if row != FLOOR and not row.startswith(TRAIN)]
 
 
 def references(domain: Domain, splits: Splits[Any], n: int) -> dict[str, Any]:

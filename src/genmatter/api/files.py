@@ -50,7 +50,8 @@ def data(
     Args:
         recipe: Whose data.
         config: All that the recipe can be told; without it, defaults and `fields`.
-        out: A file name such as `chains.npz`: becomes `chains_train.npz` and so on.
+        out: A file name such as `chains.npz`: becomes `chains_train.npz` and so on. A name
+            without a suffix is a folder, for all data in the form that is read fastest.
         **fields: Leaves of the config, such as `data="chains.npz"`.
     """
     config = config or resolve(find(recipe), recipe=recipe, **fields)
@@ -58,6 +59,9 @@ def data(
     splits = domain.load()
     if out:
         path = Path(out)
+        if not path.suffix:
+            domain.convert(path)
+            return splits
         for name in SPLITS:
             _write(domain, getattr(splits, name), path.with_stem(f"{path.stem}_{name}"))
     return splits

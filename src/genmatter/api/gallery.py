@@ -1,6 +1,6 @@
 """Objects in a row, as a page shows them."""
 
-__all__ = ["gallery"]
+__all__ = ["gallery", "shown"]
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,5 +17,9 @@ def gallery(
         first = domain.observables[0]
         titles = [f"{v:.2f}" for v in first.of(objects).tolist()]
         caption = f"{caption} Above each: {first.name}.".strip()
-    drawn = domain.draw(objects, titles)
+    return shown(domain.draw(objects, titles), caption)
+
+
+def shown(drawn: Any, caption: str) -> list[Block]:
+    """Returns what a domain has drawn, a figure or HTML, over its caption."""
     return [Html(drawn), Text(caption)] if isinstance(drawn, str) else [Picture(drawn, caption)]

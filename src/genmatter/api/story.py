@@ -19,7 +19,7 @@ from genmatter import __version__
 from genmatter.api import evaluation
 from genmatter.api.files import RunLike, _loaded, _place, evaluate
 from genmatter.api.fitting import load, train
-from genmatter.api.gallery import gallery
+from genmatter.api.gallery import gallery, shown
 from genmatter.api.steered import steered
 from genmatter.api.trained import Trained
 from genmatter.api.versus import versus
@@ -82,7 +82,7 @@ def report(run: RunLike, *others: RunLike, n: int = 2000, out: str | Path | None
             Section("Latent space", teller.latents()),
             Section("From one object to another", teller.interpolation()),
         ]
-        if any(o.differentiable for o in it.domain.observables):
+        if it.model.quick_latent and any(o.differentiable for o in it.domain.observables):
             sections.append(Section("Towards a property", teller.optimisation()))
     if isinstance(it.model, Steerable) and any(o.differentiable for o in it.domain.observables):
         sections.append(Section("Samples as wanted", steered(it)))
@@ -165,12 +165,21 @@ class _Teller:
         }
         sheet = plots.distributions(values, self.units)
         first = "Raw samples, the first ones drawn: none was chosen."
-        shown = [
+        galleries = [
             block
             for i, rows in enumerate(some.split(SHOWN))
             for block in self._picture(self.drawn[rows], "" if i else first, f"samples_{i}")
         ]  # fmt: skip
-        return [*shown, Picture(sheet, "Observables of samples and of the test split.")]
+        observed = Picture(sheet, "Observables of samples and of the test split.")
+        beside = self.it.domain.pictures(self.drawn, self.it.splits).items()
+        return [
+            *galleries, observed,
+            *(
+                block
+                for i, (caption, drawn) in enumerate(beside)
+                for block in self._kept(shown(drawn, caption), f"beside_{i}")
+            ),
+        ]  # fmt: skip
 
     def scores(self) -> list[Block]:
         kept = json.loads(self.run.scores.read_text())
@@ -181,11 +190,12 @@ class _Teller:
             "what a model that memorises would get. The other rows are the simplest models "
             "that could do the job."
         )
+        apart = {*table} - {*evaluation.simple(table)} - {evaluation.FLOOR}
         if self.it.splits.valid is self.it.splits.test:
             words += " Here nothing was held out but the test split, so most scores have no floor."
         return [
             Text(words),
-            ScoreTable(table, apart=(evaluation.TRAIN,)),
+            ScoreTable(table, apart=apart),
             Picture(plots.scores(table), "How far each row is from perfect."),
         ]
 
@@ -303,7 +313,10 @@ class _Teller:
         self, objects: Any, caption: str, name: str, titles: Sequence[str] | None = None
     ) -> list[Block]:
         """Draws objects, and keeps the picture where it is one."""
-        blocks = gallery(self.it.domain, objects, caption, titles)
+        return self._kept(gallery(self.it.domain, objects, caption, titles), name)
+
+    def _kept(self, blocks: list[Block], name: str) -> list[Block]:
+        """Keeps the figures among blocks as files of that name, and returns the blocks."""
         for block in blocks:
             if isinstance(block, Picture) and isinstance(block.figure, Figure):
                 self._save(block.figure, name)

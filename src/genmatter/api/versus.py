@@ -21,7 +21,7 @@ from genmatter.api.comparing import (
 )
 from genmatter.api.contest import Contest
 from genmatter.api.files import RunLike, _make_room
-from genmatter.api.gallery import gallery
+from genmatter.api.gallery import gallery, shown
 from genmatter.api.lineup import TEST, load_all
 from genmatter.api.verdict import headline, verdict
 from genmatter.errors import RunError
@@ -142,7 +142,13 @@ def _distributions(it: Comparison) -> list[Block]:
     }
     sheet = plots.distributions(values, {o.name: o.unit for o in known}, samples=[*it.runs])
     words = f"Observables of {it.n:,} samples of each run, and of the test split."
-    return [Picture(sheet, words)]
+    beside = [
+        block
+        for name, objects in it.drawn.items()
+        for caption, drawn in it.first.domain.pictures(objects, it.splits).items()
+        for block in shown(drawn, f"**{name}**: {caption}")
+    ]
+    return [Picture(sheet, words), *beside]
 
 
 def _scores(it: Comparison) -> list[Block]:

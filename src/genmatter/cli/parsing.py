@@ -7,7 +7,7 @@ from typing import Any
 
 from genmatter import config as configs
 from genmatter.errors import ConfigError
-from genmatter.recipes import find
+from genmatter.recipes import find, named
 from genmatter.run import Run
 
 VERBS = {
@@ -54,6 +54,7 @@ def of_recipe(parser: Parser, argv: list[str]) -> tuple[argparse.Namespace, Any]
         parser.print_help()
         raise SystemExit(0)
     known, rest = parser.parse_known_args(plain)
+    known.recipe = named(known.recipe)
     cls = find(known.recipe)
     if wants_help:
         parser.print_help()

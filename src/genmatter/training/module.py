@@ -1,12 +1,13 @@
 """Any recipe in a Lightning `Trainer` of one's own (the extra `[lightning]`)."""
 
-__all__ = ["as_module"]
+__all__ = ["as_module", "checkpoints", "module_class"]
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genmatter.config import Optim
 from genmatter.errors import MissingExtraError
@@ -62,3 +63,38 @@ def as_module(model: Generative, optim: Optim | None = None) -> Any:
             return batch.to(device)
 
     return Module()
+
+
+def module_class() -> type[nn.Module]:
+    """Returns `LightningModule`, or what stands in for it where Lightning is not installed."""
+    try:
+        from lightning import LightningModule
+    except ImportError:
+        return _Alone
+    return LightningModule
+
+
+class _Alone(nn.Module):
+    """A module for a loop of one's own, which finds what was logged last in `logged`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logged: dict[str, float] = {}
+
+    def log_dict(self, dictionary: Mapping[str, Tensor], **how: Any) -> None:
+        self.logged |= {name: float(x) for name, x in dictionary.items()}
+
+
+def checkpoints(trainer: Any, monitor: str, best: int) -> list[Any]:
+    """Returns the callbacks that keep a module's best checkpoints and the last one.
+
+    They take the place of the Trainer's own. A Trainer that has none, or has one that was told
+    what to watch, keeps to that.
+    """
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    own = [c for c in trainer.callbacks if isinstance(c, ModelCheckpoint)]
+    if not own or any(c.monitor for c in own):
+        return []
+    # two, since `save_last` writes only with one of the best, and the last one may be none of them
+    return [ModelCheckpoint(monitor=monitor, save_top_k=best), ModelCheckpoint(filename="last")]
