@@ -5,6 +5,8 @@ import re
 import pytest
 
 from genmatter.cli import VERBS, main
+from genmatter.errors import RecipeError
+from genmatter.recipes import find, named
 
 TINY = ["--preset", "tiny", "--epochs", "1"]
 
@@ -78,6 +80,20 @@ def test_data_are_described_and_written(capsys, tmp_path):
     argv = ["data", "polymer/vae", "--preset", "tiny", "--out", str(tmp_path / "c.npz")]
     assert "radius of gyration" in said(capsys, *argv)
     assert {p.name for p in tmp_path.iterdir()} == {"c_train.npz", "c_valid.npz", "c_test.npz"}
+
+
+def test_a_kind_of_matter_with_one_recipe_needs_no_more_name(capsys, tmp_path):
+    argv = ["--preset", "tiny", "--out", str(tmp_path / "arrays")]
+    assert "AGA" in said(capsys, "data", "backbone", *argv)
+    assert {"atlas.csv", "frame_splits.csv"} < {p.name for p in (tmp_path / "arrays").iterdir()}
+    with pytest.raises(RecipeError, match="polymer"):
+        find(named("polymer"))
+
+
+def test_a_folder_is_no_file_of_chains(capsys, tmp_path):
+    argv = ["data", "polymer/vae", "--preset", "tiny", "--out", str(tmp_path / "c")]
+    assert main(argv) == 2
+    assert ".npz" in capsys.readouterr().err
 
 
 def test_a_run_is_resumed_with_more_epochs(capsys, tmp_path):
