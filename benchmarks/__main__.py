@@ -1,26 +1,30 @@
-"""`make bench`: prints the table, and keeps it in `docs/benchmarks.md`."""
+"""`make bench`: prints the tables, and keeps them in `docs/benchmarks.md`.
 
-import re
+`python -m benchmarks backbone` makes one of them.
+"""
+
+import argparse
 from pathlib import Path
 
 import torch
 
-from benchmarks import engine, polymer, polymer_diffusion
+from benchmarks import backbone, engine, polymer, polymer_diffusion
 from benchmarks.harness import markdown
+from benchmarks.polymer_table import keep
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+TABLES = {"polymer": (polymer, polymer_diffusion, engine), "backbone": (backbone,)}
 
 
 def main() -> None:
-    """Runs every comparison on one thread."""
+    """Runs comparisons on one thread."""
+    parser = argparse.ArgumentParser(description="Ours against plain implementations")
+    parser.add_argument("tables", nargs="*", choices=list(TABLES), help="all by default")
     torch.set_num_threads(1)
-    text = markdown([r for part in (polymer, polymer_diffusion, engine) for r in part.ratios()])
-    print(text)
-    page = PAGE.read_text()
-    new = re.sub(
-        r"(<!-- table -->\n).*?(<!-- end -->)", lambda m: f"{m[1]}{text}\n{m[2]}", page, flags=re.S
-    )
-    PAGE.write_text(new)
+    for name in parser.parse_args().tables or TABLES:
+        text = markdown([r for part in TABLES[name] for r in part.ratios()])
+        print(text)
+        keep(text, name, PAGE)
 
 
 if __name__ == "__main__":

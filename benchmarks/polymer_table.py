@@ -138,11 +138,11 @@ def cell(values: list[float]) -> str:
     return f"{mean:.3g} ± {spread:.1g}" if spread else f"{mean:.3g}"
 
 
-def keep(text: str, name: str) -> None:
-    """Writes the table between its marks in the page."""
-    page = PAGE.read_text()
+def keep(text: str, name: str, page: Path = PAGE) -> None:
+    """Writes a table between its marks in a page."""
     marks = rf"(<!-- table {name} -->\n).*?(<!-- end -->)"
-    PAGE.write_text(re.sub(marks, lambda m: f"{m[1]}{text}\n{m[2]}", page, flags=re.DOTALL))
+    new = re.sub(marks, lambda m: f"{m[1]}{text}\n{m[2]}", page.read_text(), flags=re.DOTALL)
+    page.write_text(new)
 
 
 if __name__ == "__main__":
