@@ -7,10 +7,17 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 RUN ?= runs/demo
 
-.PHONY: demo test lint docs bench table clean
+.PHONY: demo demo-backbone test lint docs bench table clean
 
 demo: .venv/installed
 	$(BIN)/genmatter train polymer/vae --epochs 25 --run $(RUN) --overwrite
+	$(BIN)/genmatter sample $(RUN) -n 1000
+	$(BIN)/genmatter evaluate $(RUN)
+	$(BIN)/genmatter report $(RUN)
+
+demo-backbone: RUN = runs/backbone
+demo-backbone: .venv/md
+	$(BIN)/genmatter train backbone/diffusion --run $(RUN) --overwrite
 	$(BIN)/genmatter sample $(RUN) -n 1000
 	$(BIN)/genmatter evaluate $(RUN)
 	$(BIN)/genmatter report $(RUN)
@@ -48,6 +55,10 @@ clean:
 
 .venv/dev: .venv/installed
 	$(PIP) -c constraints.txt -e '.[dev]'
+	touch $@
+
+.venv/md: .venv/installed
+	$(PIP) -c constraints.txt -e '.[md]'
 	touch $@
 
 .venv/docs: .venv/installed
