@@ -237,6 +237,28 @@ def test_the_second_order_is_worth_its_name():
     assert second < 0.3 * first
 
 
+def test_rotations_are_followed_to_second_order_too():
+    r"""Of narrow IGSO(3) data widths add in squares, and the flow shrinks v by their ratio."""
+    so3 = {"min_sigma": 0.002, "max_sigma": 0.3}
+    path, width = FramePath(SE3Diffuser({"so3": so3}), 1e-3, 3.0), 0.1
+    torch.manual_seed(0)
+    v = 0.3 * torch.randn(8, SIZE, 3).double()
+    x = Bodies(rotation.exp(v), torch.zeros_like(v))
+
+    def field(state, t, before):
+        noise = path.level(t).sigma_r.square()
+        mean = rotation.log(state.rots) * width**2 / (width**2 + noise)
+        return Clean(rotation.exp(mean), state.trans, torch.zeros_like(state.trans[..., :2]))
+
+    high = path.level(torch.ones(1).double()).sigma_r.square()
+    exact = v * (width**2 / (width**2 + high)).sqrt()
+    first, second = (
+        (rotation.log(walk(field, path, x, free(8)).rots) - exact).abs().mean()
+        for walk in (FrameSDE(20, 1.0, 0.0), FrameODE(20))
+    )
+    assert second < 0.3 * first
+
+
 def _middle(walk, x, known, shares):
     """Where the flow stands before its last answer, which takes it to a conformer."""
     states = []

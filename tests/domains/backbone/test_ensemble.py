@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -145,3 +146,12 @@ def test_sets_that_cannot_be_compared_are_refused(sizes):
     n, residues = sizes
     with pytest.raises(DataError, match="expected the same, and two"):
         figures(shaken(n)[:, :residues], shaken(20), FOLD)
+
+
+def test_on_contacts_that_there_are_none_of_all_agree():
+    x = shaken(20)
+    none = replace(figures(x, x, x[0]), weak=math.nan, transient=math.nan)
+    table = scores([none])
+    assert table["weak_contacts"].value == table["transient_contacts"].value == 1
+    some = replace(none, weak=0.25)
+    assert scores([none, some])["weak_contacts"].value == 0.25

@@ -5,7 +5,6 @@ import torch
 from domains.backbone.chains import loose, moved, normal
 
 from genmatter.domains.backbone.kinetics import (
-    autocorrelation,
     features,
     free_energy,
     slow_components,
@@ -74,15 +73,6 @@ def test_features_are_numbers_of_the_shape_and_few_even_of_long_chains():
     torch.testing.assert_close(features(moved(x)), features(x), atol=1e-7, rtol=0)
     assert features(x).shape == (10, 4 * 5 + 10)
     assert features(loose(2, residues=60)).shape == (2, 4 * 59 + 105)
-
-
-def test_the_autocorrelation_of_a_process_falls_as_its_memory():
-    series = [process(4000, (0.9,), k)[:, 0] for k in range(4)]
-    expected = [0.9**k for k in range(6)]
-    assert autocorrelation(series, 5).tolist() == pytest.approx(expected, abs=0.04)
-    apart = [x + 10 * k for k, x in enumerate(series)]
-    assert autocorrelation(apart, 5).min() > 0.98  # runs that do not mix never forget
-    assert autocorrelation([series[0][:3]], 4)[3:].isnan().all()
 
 
 def test_the_free_energy_of_normal_points_is_half_their_squared_distance():

@@ -3,7 +3,7 @@ r"""Slow motions of trajectories: which coordinates forget last, and where the t
 Everything is fitted on frames in the order of time, and can then look at any conformers.
 """
 
-__all__ = ["Slow", "Surface", "autocorrelation", "features", "free_energy", "slow_components"]
+__all__ = ["Slow", "Surface", "features", "free_energy", "slow_components"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,22 +97,6 @@ def _whitening(x: Series) -> Float[Tensor, "features rank"]:
     values, axes = values.flip(0)[:_RANK], axes.flip(1)[:, :_RANK]
     kept = values > 1e-6 * values[0]
     return axes[:, kept] / values[kept].sqrt()
-
-
-def autocorrelation(series: Sequence[Float[Tensor, " frames"]], lags: int) -> Float[Tensor, " k"]:
-    """Returns how well a number remembers itself, from lag 0 to `lags`, over all trajectories.
-
-    The mean is that of all of them, so that runs which do not mix show as memory that stays.
-    A lag that no trajectory reaches gives NaN.
-    """
-    values = torch.cat(list(series)).double()
-    mean, variance = values.mean(), values.var(correction=0)
-    parts = [x.double() - mean for x in series]
-    found = []
-    for k in range(lags + 1):
-        products = [x[k:] * x[: len(x) - k] for x in parts if len(x) > k]
-        found.append(torch.cat(products).mean() if products else variance * torch.nan)
-    return torch.stack(found) / variance
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import math
 from genmatter.domains.backbone.config import PeptideConfig
 from genmatter.domains.backbone.conformers import Protein
 from genmatter.errors import ConfigError
+from genmatter.maths.residues import ALPHABET
 
-LETTERS = "ACDEFGHIKLMNPQRSTVWY"
+LETTERS = "".join(sorted(ALPHABET[:20]))
 """The residues that a peptide can have."""
 _SHORTEST, _LONGEST = 3, 50
 _HOTTEST = 1000.0  # kelvin
