@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from genmatter.generative.prior import MixturePrior
 from genmatter.loading.batch import Batch
 from genmatter.maths.gaussian import DiagonalGaussian
+from genmatter.maths.information import information
 from genmatter.spine import Generative, Loss
 
 Weight = Callable[[float], float]
@@ -162,11 +163,7 @@ class VAE(Generative):
         spread = _mean((q.mean - _mean(q.mean, batch)).square(), batch)
         found["active_units"] = float((spread > 0.01).sum())
         if q.mean.ndim == 2:
-            z = q.rsample()
-            each = DiagonalGaussian(q.mean[None], q.std[None])
-            pairs = torch.cat([each.log_prob(part[:, None]) for part in z.split(64)])
-            mixed = pairs.logsumexp(1) - math.log(len(z))
-            found["mutual_information"] = (pairs.diagonal() - mixed).mean().item()
+            found["mutual_information"] = information(q, q.rsample()).mean().item()
         return found | {f"kl_unit_{i}": kl for i, kl in enumerate(units.tolist())}
 
 
