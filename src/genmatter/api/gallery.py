@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from genmatter.reporting.page import Block, Html, Picture, Text
+from genmatter.reporting.words import number
 from genmatter.spine import Domain
 
 
@@ -15,8 +16,8 @@ def gallery(
     """Draws objects, under their first observable unless other titles are given."""
     if titles is None:
         first = domain.observables[0]
-        titles = [f"{v:.2f}" for v in first.of(objects).tolist()]
-        caption = f"{caption} Above each: {first.name}.".strip()
+        titles = [number(v, 2) for v in first.of(objects).tolist()]
+        caption = f"{caption} Beside each: {first.name}.".strip()
     return shown(domain.draw(objects, titles), caption)
 
 

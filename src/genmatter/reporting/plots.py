@@ -7,14 +7,19 @@
 | `trace` | an optimisation from many starts | `course.py` |
 | `distributions` | observables of several sets of objects | `spread.py` |
 | `latent_map` | where objects lie in a latent space | `spread.py` |
+| `steered` | what samples reached, where values were wanted | `wanted.py` |
+| `search` | what methods found, by how often they asked | `wanted.py` |
 | `scores` | how far samples and simple models are from perfect | `dots.py` |
 
 What is not a number is unknown, and left out. No figure is given away to a window, so that
 drawing works without a display and keeps nothing alive. Save one inside `style.style()`.
 """
 
-__all__ = ["courses", "curves", "distributions", "latent_map", "scores", "trace"]
+__all__ = [
+    "courses", "curves", "distributions", "latent_map", "scores", "search", "steered", "trace",
+]  # fmt: skip
 
 from genmatter.reporting.course import courses, curves, trace
 from genmatter.reporting.dots import scores
 from genmatter.reporting.spread import distributions, latent_map
+from genmatter.reporting.wanted import search, steered

@@ -1,6 +1,6 @@
 """How objects spread: over the values of an observable, over the points of a latent space."""
 
-__all__ = ["distributions", "latent_map"]
+__all__ = ["WANTED", "density", "distributions", "latent_map", "order", "plane", "scale"]
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -19,6 +19,9 @@ from genmatter.reporting.style import INKS, SEQUENTIAL, dashes, inks, legend, pa
 
 Numbers = np.ndarray | Tensor | Sequence[Any]
 
+WANTED: Any = (0, (3, 1.5))
+"""How the line of a value that was wanted is broken."""
+
 _CROWD = 300
 """Points above which a cloud is drawn as pixels, not as shapes."""
 _ENDS = {(True, True): "both", (True, False): "min", (False, True): "max"}
@@ -32,6 +35,7 @@ def distributions(
     values: Mapping[str, Mapping[str, Numbers]],
     units: Mapping[str, str] = {},
     samples: Collection[str] = ("samples",),
+    targets: Mapping[str, float] = {},
 ) -> Figure:
     """Overlays the densities of each observable in several sets of objects.
 
@@ -44,26 +48,39 @@ def distributions(
             have their own ink, any other name is a baseline's.
         units: unit of each observable.
         samples: sets that the others are there for, drawn on top and in full.
+        targets: values of observables that were wanted, which become lines.
     """
     names = list(dict.fromkeys(name for of in values.values() for name in of))
     colours, lines = inks(values), dashes(values)
     sheet, axes = panels(len(names), height=1.7)
     for ax, name in zip(axes, names, strict=True):
         known = {k: _known(of[name]) for k, of in values.items() if name in of}
-        edges = _edges(known)
+        bins = _edges(known)
         heights = {
-            k: _density(ax, known[k], edges, colours[k], lines[k], filled=k == "test")
+            k: density(ax, known[k], bins, colours[k], lines[k], filled=k == "test")
             for k in sorted(known, key=lambda k: k in samples)
         }
         main = [h for k, h in heights.items() if k in {*samples, *_REFERENCES}]
         ax.set(yticks=[], ylim=(0, 1.5 * max(main) if any(main) else None))
-        ax.set_xlim(edges[0], edges[-1])
-        ax.set_xlabel(_beyond(known, edges), fontsize=7.5)
+        ax.set_xlim(bins[0], bins[-1])
+        if name in targets:
+            _target(ax, targets[name])
+        ax.set_xlabel(_beyond(known, bins), fontsize=7.5)
         ax.set_title(f"{name} ({units[name]})" if units.get(name) else name)
         ax.spines["left"].set_visible(False)
         ax.xaxis.set_major_locator(MaxNLocator(4))
-    legend(sheet, [_entry(k, colours[k], lines[k]) for k in values])
+    shown = [_entry(k, colours[k], lines[k]) for k in values]
+    wanted = [Line2D([], [], color=INKS["ink"].light, ls=WANTED, label="wanted")]
+    legend(sheet, shown + (wanted if targets else []))
     return sheet
+
+
+def _target(ax: Axes, value: float) -> None:
+    """Marks a value that was wanted, and makes room for it."""
+    ax.axvline(value, color=INKS["ink"].light, ls=WANTED, lw=1.3)
+    low, high = ax.get_xlim()
+    room = 0.03 * (high - low)
+    ax.set_xlim(min(low, value - room), max(high, value + room))
 
 
 def _known(values: Numbers) -> np.ndarray:
@@ -94,7 +111,7 @@ def _edges(sets: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.linspace(low, high, int(np.clip(most**0.4, 10, 48)) + 1)
 
 
-def _density(
+def density(
     ax: Axes, v: np.ndarray, edges: np.ndarray, colour: str, line: Any, *, filled: bool
 ) -> float:
     """Draws a density over all values, those beyond the bins included, and returns its peak."""
@@ -134,7 +151,7 @@ def latent_map(
         colours: observable name -> `[n]`. Objects without a value are grey.
         units: unit of each observable.
     """
-    points, labels = _plane(np.asarray(z, float))
+    points, labels = plane(np.asarray(z, float))
     sheet, axes = panels(len(colours), columns=3, height=2.6)
     for ax, (name, values) in zip(axes, colours.items(), strict=True):
         title = f"{name} ({units[name]})" if units.get(name) else name
@@ -147,7 +164,7 @@ def latent_map(
     return sheet
 
 
-def _plane(z: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def plane(z: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Returns one or two coordinates of each point, and what they are."""
     latents = z.shape[1]
     if latents <= 2:
@@ -164,19 +181,18 @@ def _plane(z: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 def _cloud(ax: Axes, points: np.ndarray, values: np.ndarray, label: str) -> None:
     """Draws points in the colour of their values, with the bar that explains it."""
-    known = np.isfinite(values)
-    low, high = np.quantile(values[known], [0.02, 0.98]) if known.any() else (0.0, 1.0)
-    scale = Normalize(low, high if high > low else low + 1)
+    known, among = np.isfinite(values), scale(values)
     shades = np.tile(to_rgba(INKS["train"].light), (len(values), 1))
-    shades[known] = SEQUENTIAL(scale(values[known]))
+    shades[known] = SEQUENTIAL(among(values[known]))
     xy = points if points.shape[1] == 2 else np.column_stack([points[:, 0], values])
-    order = _order(known)
+    drawn = order(known)
     size = float(np.clip(2.5e4 / max(len(xy), 1), 2.5, 16))
     crowd = len(xy) > _CROWD
-    ax.scatter(*xy[order].T, c=shades[order], s=size, lw=0, alpha=0.85, rasterized=crowd)
-    beyond = _ENDS.get((bool((values < low).any()), bool((values > high).any())), "neither")
+    ax.scatter(*xy[drawn].T, c=shades[drawn], s=size, lw=0, alpha=0.85, rasterized=crowd)
+    ends = bool((values < among.vmin).any()), bool((values > among.vmax).any())
+    beyond = _ENDS.get(ends, "neither")
     bar = ax.figure.colorbar(
-        ScalarMappable(scale, SEQUENTIAL), ax=ax, extend=beyond, extendfrac=0.03, aspect=28,
+        ScalarMappable(among, SEQUENTIAL), ax=ax, extend=beyond, extendfrac=0.03, aspect=28,
         pad=0.02, location="top",
     )  # fmt: skip
     bar.set_label(label, color=INKS["ink"].light, weight="bold", loc="left")
@@ -184,7 +200,14 @@ def _cloud(ax: Axes, points: np.ndarray, values: np.ndarray, label: str) -> None
     bar.ax.xaxis.set_major_locator(MaxNLocator(5))
 
 
-def _order(known: np.ndarray) -> np.ndarray:
+def scale(values: np.ndarray) -> Normalize:
+    """Returns the scale of colours: from end to end, but for a fiftieth of the values at each."""
+    known = values[np.isfinite(values)]
+    low, high = np.quantile(known, [0.02, 0.98]).tolist() if known.size else (0.0, 1.0)
+    return Normalize(low, high if high > low else low + 1)
+
+
+def order(known: np.ndarray) -> np.ndarray:
     """Returns in which order to draw: unknown ones first, and no part of a sorted file on top."""
     shuffled = np.random.default_rng(0).permutation(len(known))
     return np.concatenate([shuffled[~known[shuffled]], shuffled[known[shuffled]]])
