@@ -19,7 +19,7 @@ class Ended:
     err: str
 
 
-def together(work, folder, world=2, limit=60.0):
+def together(work, folder, world=2, limit=120.0):
     """Runs `work(rank)` in so many processes at once; what it returns is the exit code."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:

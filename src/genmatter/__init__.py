@@ -14,8 +14,8 @@ import importlib
 from typing import Any
 
 _VERBS = (
-    "data", "doctor", "encode", "evaluate", "interpolate", "load", "optimise", "reconstruct",
-    "report", "sample", "score", "train",
+    "data", "doctor", "encode", "evaluate", "interpolate", "load", "neighbours", "optimise",
+    "reconstruct", "report", "sample", "score", "search", "train",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "Likelihood",
     "Loss",
     "Observable",
+    "Predictor",
     "Representation",
     "Score",
     "Splits",
@@ -19,7 +20,7 @@ __all__ = [
 ]
 
 import abc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
@@ -40,11 +41,12 @@ class Loss:
     """The terms of an objective for each example of a batch, and their weights (1 if unnamed).
 
     Likelihood and KL terms are in nats per example; any other term says its unit where it is
-    made. A term that only a batch has is expanded over its examples.
+    made. A term that only a batch has is expanded over its examples. A weight is a number, or
+    differs between the examples.
     """
 
     terms: dict[str, Float[Tensor, " n"]]
-    weights: dict[str, float]
+    weights: Mapping[str, float | Float[Tensor, " n"]]
 
     @property
     def total(self) -> Float[Tensor, " n"]:
@@ -59,6 +61,8 @@ class Generative(nn.Module, abc.ABC, Generic[B]):
 
     quick_latent: ClassVar[bool] = True
     """Whether thousands of walks to and from the latent, where there is one, take seconds."""
+    watched: ClassVar[bool] = False
+    """Whether the history has the diagnostics of each epoch, which take time."""
 
     @abc.abstractmethod
     def loss(self, batch: B, epoch: float) -> Loss:
@@ -76,6 +80,10 @@ class Generative(nn.Module, abc.ABC, Generic[B]):
 
     def diagnostics(self, batch: B) -> dict[str, float]:
         """Returns what there is to know of a trained model beside its loss, by name."""
+        return {}
+
+    def course(self, epoch: float) -> dict[str, float]:
+        """Returns what is set by the clock, such as a share of teacher forcing, by name."""
         return {}
 
 
@@ -96,6 +104,17 @@ class Likelihood(Protocol):
     """
 
     def log_likelihood(self, batch: Any, importance: int = 1) -> Tensor: ...
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """The ability behind `search --method gradient`: properties are told from the latent.
+
+    They are numbers of each object by the names of observables, in their units, and gradients
+    flow to the latent.
+    """
+
+    def predict(self, z: Tensor) -> dict[str, Tensor]: ...
 
 
 @runtime_checkable
@@ -166,6 +185,10 @@ class Representation(abc.ABC, Generic[X, B]):
     def encode(self, objects: X) -> B:
         """Writes objects as a batch, each row by itself and without chance."""
 
+    def teach(self, objects: X) -> B:
+        """Writes objects to learn from; may add what training alone sees, without chance."""
+        return self.encode(objects)
+
     @abc.abstractmethod
     def decode(self, batch: B) -> X:
         """Reads any batch as objects. Inverts `encode` up to the symmetries it removes."""
@@ -187,6 +210,12 @@ class Domain(abc.ABC, Generic[X]):
     """Suffixes of the files that `write` can make; samples go into the first kind."""
     precision: ClassVar[dict[str, float]] = {}
     """How closely files of a suffix hold numbers, where that is less than single precision."""
+    counts_failures: ClassVar[bool] = False
+    """Whether `score` takes raw draws, of which some are no objects, and counts those."""
+    quest: ClassVar[tuple[str, ...]] = ()
+    """What a report searches for where no gradient leads there, such as ("qed=max",)."""
+    noun: ClassVar[str] = "object"
+    """The heading of objects as text, where a table has them."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -215,6 +244,28 @@ class Domain(abc.ABC, Generic[X]):
     def draw(self, objects: X, titles: Sequence[str]) -> Any:
         """Returns a matplotlib figure, or HTML to be trusted, that shows objects in a row."""
 
+    def parse(self, text: str) -> X | None:
+        """Returns a set of the one object that is written as text, such as a SMILES string.
+
+        None: the text is no object, or objects of this kind are not written so.
+        """
+        return None
+
+    def identities(self, objects: X) -> list[str] | None:
+        """Returns a text for each object, equal for equal ones; None where none ever are."""
+        return None
+
+    def similarity(self, objects: X, to: X) -> Float[Tensor, " n"] | None:
+        """Returns how alike each object is to one, from 0 to 1; None where nobody can say."""
+        return None
+
+    def cost(self, objects: X) -> Float[Tensor, " n"] | None:
+        """Returns how far each is from what `config.sampling` asks; None: it asks nothing."""
+        return None
+
+    def record(self, folder: Path) -> None:
+        """Leaves in a folder what is worth keeping about the data, such as rows left out."""
+
     def convert(self, folder: Path) -> list[Path]:
         """Writes all data, in the form that is read fastest, into a folder; returns the files.
 
@@ -228,6 +279,13 @@ class Domain(abc.ABC, Generic[X]):
     def pictures(self, samples: X, splits: Splits[X]) -> dict[str, Any]:
         """Returns what shows samples beside the data, by caption: figures, or trusted HTML."""
         return {}
+
+    def map(self, objects: X, xy: Float[Tensor, "n 2"], values: dict[str, Tensor]) -> Any:
+        """Returns what shows objects where they lie in a plane, by their observables.
+
+        A figure, or HTML to be trusted; None where a plain map of points says as much.
+        """
+        return None
 
     def faults(self, objects: X) -> list[str]:
         """Says why each object is not one; "" where it is. Sampling draws those again."""

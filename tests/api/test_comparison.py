@@ -5,7 +5,6 @@ import json
 import math
 import re
 import shutil
-from collections import Counter
 
 import pytest
 
@@ -13,7 +12,7 @@ from genmatter import api
 from genmatter import config as configs
 from genmatter.api.comparing import compare
 from genmatter.api.lineup import differing, load_all
-from genmatter.api.trained import Samples, Trained
+from genmatter.api.trained import Trained
 from genmatter.cli import main
 from genmatter.errors import DataError, RecipeError, RunError
 from genmatter.recipes import find
@@ -131,8 +130,7 @@ def test_the_data_beat_nonsense_and_a_simple_model_beats_two_of_it(runs, monkeyp
     good, bad = wide.splits.valid, 3 * wide.splits.valid
 
     def outcome(of):
-        draw = lambda self, n, seed=0: Samples(of[id(self)][:n], n, Counter())
-        monkeypatch.setattr(Trained, "sample", draw)
+        monkeypatch.setattr(Trained, "fair", lambda self, n, seed=0: of[id(self)][:n])
         return compare(loaded, N).contest.outcome("w1_rg")
 
     clear = outcome({id(wide): good, id(narrow): bad})

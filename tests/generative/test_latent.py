@@ -2,7 +2,7 @@
 
 import torch
 
-from genmatter.generative.latent import descend, interpolate
+from genmatter.generative.latent import around, descend, interpolate
 
 G = torch.Generator().manual_seed(0)
 A, B = torch.randn(2, 8, generator=G, dtype=torch.float64)
@@ -54,3 +54,16 @@ def test_a_descent_ends_where_property_and_prior_balance():
     assert found.values.shape == (801, 5)
     torch.testing.assert_close(found.path[-1], found.z)
     torch.testing.assert_close(objective(found.path[0])[0], found.values[0])
+
+
+def test_points_around_lie_at_the_distance_in_every_direction():
+    torch.manual_seed(0)
+    for z in (A, A.reshape(2, 4), torch.zeros(3)):
+        step = around(z, 4000, 1.5) - z
+        assert step.shape == (4000, *z.shape)
+        far = step.flatten(1)
+        torch.testing.assert_close(far.norm(dim=1), torch.full_like(far[:, 0], 1.5))
+        # the covariance of a uniform direction is that of the identity, over its dimensions
+        even = 1.5**2 / far.shape[1] * torch.eye(far.shape[1], dtype=far.dtype)
+        torch.testing.assert_close(far.T @ far / len(far), even, atol=0.05, rtol=0)
+    torch.testing.assert_close(around(A, 2, 0.0), A.expand(2, 8))

@@ -1,6 +1,8 @@
 """The verbs: what one does with a recipe, each a function of a run folder or a loaded run."""
 
 __all__ = [
+    "Found",
+    "Neighbours",
     "Optimised",
     "Reconstruction",
     "Samples",
@@ -11,14 +13,17 @@ __all__ = [
     "evaluate",
     "interpolate",
     "load",
+    "neighbours",
     "optimise",
     "reconstruct",
     "report",
     "sample",
     "score",
+    "search",
     "train",
 ]
 
+from genmatter.api.around import Neighbours, neighbours
 from genmatter.api.diagnose import doctor
 from genmatter.api.files import (
     data,
@@ -30,7 +35,9 @@ from genmatter.api.files import (
     sample,
     score,
 )
+from genmatter.api.finding import search
 from genmatter.api.fitting import load, train
 from genmatter.api.optimising import Optimised
+from genmatter.api.oracle import Found
 from genmatter.api.story import report
 from genmatter.api.trained import Reconstruction, Samples, Trained

@@ -90,7 +90,7 @@ def compare(runs: dict[str, Trained], n: int) -> Comparison:
     """
     first = next(iter(runs.values()))
     splits, domain = first.splits, first.domain
-    drawn = {name: it.sample(n, seed=SEED).objects for name, it in runs.items()}
+    drawn = {name: it.fair(n, seed=SEED) for name, it in runs.items()}
     leaves = differing({name: it.config for name, it in runs.items()})
     if any(leaf.startswith("data.") for leaf in leaves):
         for name, it in runs.items():

@@ -16,29 +16,28 @@ __all__ = [
 
 import csv
 import dataclasses
-import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from genmatter.api import evaluation
 from genmatter.api.fitting import load
+from genmatter.api.naming import SPLITS, function, named, one
 from genmatter.api.optimising import Goal, Optimised, choose
 from genmatter.api.trained import Reconstruction, Samples, Trained
 from genmatter.api.wishes import conditions, outcome, read, sound_share
 from genmatter.config import Config, resolve
-from genmatter.errors import DataError, RunError
+from genmatter.errors import RunError
 from genmatter.recipes import build_domain, find
+from genmatter.reporting.page import Html, Page, Section, write
 from genmatter.reporting.picture import png
 from genmatter.run import write_json
 from genmatter.spine import Domain, Splits
 from genmatter.training.processes import once, together
 
-SPLITS = ("train", "valid", "test")
 RunLike = str | Path | Trained
 
 
@@ -46,6 +45,8 @@ def data(
     recipe: str, config: Config | None = None, *, out: str | Path | None = None, **fields: Any
 ) -> Splits[Any]:
     """Loads the objects that a recipe would train on, and writes each split where `out` says.
+
+    Beside them lies what the domain keeps on record about its data.
 
     Args:
         recipe: Whose data.
@@ -59,11 +60,12 @@ def data(
     splits = domain.load()
     if out:
         path = Path(out)
-        if not path.suffix:
+        if path.suffix:
+            for name in SPLITS:
+                _write(domain, getattr(splits, name), path.with_stem(f"{path.stem}_{name}"))
+        else:
             domain.convert(path)
-            return splits
-        for name in SPLITS:
-            _write(domain, getattr(splits, name), path.with_stem(f"{path.stem}_{name}"))
+        domain.record(path.parent if path.suffix else path)
     return splits
 
 
@@ -93,13 +95,15 @@ def sample(
     wanted = conditions(it.config)
     if steer:
         name, value = read(steer)
-        of = _function(name) if ":" in name else choose(it.domain, name).of
+        of = function(name) if ":" in name else choose(it.domain, name).of
         found = it.steer(of, value, n, width=width, seed=seed)
         outcomes = [outcome(name, value, of(found.objects))]
     else:
         found = it.sample(n, seed=seed)
         known = {o.name: o.of for o in it.domain.observables}
-        outcomes = [outcome(k, v, known[k](found.objects)) for k, v in wanted.items()]
+        outcomes = [
+            outcome(k, v, known[k](found.objects)) for k, v in wanted.items() if k in known
+        ]
     if outcomes:
         sound = sound_share(it.domain, found.objects, it.splits.train)
         found = dataclasses.replace(found, outcomes=outcomes, sound=sound)
@@ -117,7 +121,7 @@ def evaluate(
     """
     it = _loaded(run)
     if samples is None:
-        table = evaluation.scores(it, it.sample(n, seed=seed).objects)
+        table = evaluation.scores(it, it.fair(n, seed=seed))
         place = _place(it, None, "scores.json")
     else:
         path = Path(samples)
@@ -143,7 +147,7 @@ def score(
     """
     it = _loaded(run)
     it.require("score")
-    columns = it.observe(_objects(it, source), importance)
+    columns = it.observe(named(it, source), importance)
     place = _place(it, out, "scores_each.csv")
     once(lambda: _write_csv(place, columns))
     return columns
@@ -152,9 +156,15 @@ def score(
 def reconstruct(
     run: RunLike, source: str = "test", *, out: str | Path | None = None
 ) -> Reconstruction:
-    """Encodes and decodes objects, and writes what became of them."""
+    """Encodes and decodes objects, and writes what became of them.
+
+    Args:
+        run: Which model.
+        source: A file, `train`, `valid` or `test`, or one object as in `interpolate`.
+        out: Where to write the copies.
+    """
     it = _loaded(run)
-    found = it.reconstruct(_objects(it, source))
+    found = it.reconstruct(named(it, source))
     _write(it.domain, found.copies, _place(it, out, f"reconstructed{it.domain.formats[0]}"))
     return found
 
@@ -162,7 +172,7 @@ def reconstruct(
 def encode(run: RunLike, source: str = "test", *, out: str | Path | None = None) -> Tensor:
     """Writes the latent coordinates of objects as an .npz file, with their observables."""
     it = _loaded(run)
-    objects = _objects(it, source)
+    objects = named(it, source)
     z = it.encode(objects)
     values: dict[str, Any] = {o.name: o.of(objects).numpy() for o in it.domain.observables}
     place = _place(it, out, "latents.npz")
@@ -183,14 +193,15 @@ def interpolate(
 
     Args:
         run: Which model.
-        a: One object: `5` or `test:5`, `train:5`, `FILE` or `FILE:5`, counted from 0.
+        a: One object: `5` or `test:5`, `train:5`, `FILE` or `FILE:5`, counted from 0; or the
+            object itself as text, where its kind is written so.
         b: The other one.
         steps: How many, both ends included.
         path: Straight, or along an arc.
         out: Where to write the objects.
     """
     it = _loaded(run)
-    objects, alphas = it.interpolate(_one(it, a), _one(it, b), steps, path=path)
+    objects, alphas = it.interpolate(one(it, a), one(it, b), steps, path=path)
     place = _place(it, out, f"interpolation{it.domain.formats[0]}")
     _write(it.domain, objects, place)
     once(lambda: draw(it, objects, [f"alpha {s:.2f}" for s in alphas.tolist()], place))
@@ -216,7 +227,7 @@ def optimise(
         **how: `starts`, `steps`, `lr`, `prior`, `seed` of `Trained.optimise`.
     """
     it = _loaded(run)
-    of = _function(observable) if isinstance(observable, str) and ":" in observable else observable
+    of = function(observable) if isinstance(observable, str) and ":" in observable else observable
     found = it.optimise(of, goal, **how)
     _write(it.domain, found.ends, _place(it, out, f"optimised{it.domain.formats[0]}"))
     return found
@@ -227,7 +238,7 @@ def draw(it: Trained, objects: Any, titles: list[str], place: Path) -> Path:
     picture = it.domain.draw(objects, titles)
     if isinstance(picture, str):
         place = place.with_suffix(".html")
-        place.write_text(picture)
+        write(Page(place.stem, it.recipe, [Section("Objects", [Html(picture)])]), place)
     else:
         place = place.with_suffix(".png")
         place.write_bytes(png(picture))
@@ -263,40 +274,6 @@ def _make_room(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot write to {str(path.parent)!r}: {error.strerror}") from None
-
-
-def _objects(it: Trained, source: str) -> Any:
-    """Returns the objects of a split or a file."""
-    with together():
-        return getattr(it.splits, source) if source in SPLITS else it.domain.read(Path(source))
-
-
-def _one(it: Trained, text: str) -> Any:
-    """Returns a set of the one object that a text such as `test:5` or `FILE:5` names."""
-    head, colon, tail = text.rpartition(":")
-    if text.isdigit():
-        head, tail = "test", text
-    elif not colon or not tail.isdigit():
-        head, tail = text, "0"
-    objects = _objects(it, head)
-    if int(tail) >= len(objects):
-        raise DataError(f"{head!r} has {len(objects)} objects, so there is none at {tail}")
-    return objects[torch.tensor([int(tail)])]
-
-
-def _function(place: str) -> Callable[[Any], Tensor]:
-    """Returns a function out of a Python file of the user's."""
-    file, _, name = place.rpartition(":")
-    if not Path(file).is_file():
-        raise DataError(f"there is no file {file!r} to take the function {name!r} from")
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    if spec is None or spec.loader is None:
-        raise DataError(f"{file!r} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not callable(getattr(module, name, None)):
-        raise DataError(f"{file!r} has no function {name!r}")
-    return getattr(module, name)
 
 
 def _write_csv(path: Path, columns: Mapping[str, Tensor]) -> None:

@@ -5,6 +5,7 @@ __all__ = ["load", "train"]
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import torch
 from torch import Tensor
 
 from genmatter import config as configs
-from genmatter.api.progress import bar
+from genmatter.api.progress import bar, say
 from genmatter.api.trained import Trained
 from genmatter.config import Config
 from genmatter.errors import ConfigError, RecipeError, RunError
+from genmatter.loading.batch import Batch
 from genmatter.loading.examples import Examples, Stream, order
 from genmatter.loading.mapped import enough_memory
 from genmatter.maths.noise import reseed, stream
@@ -42,6 +44,7 @@ def train(
     preset: str = "",
     resume: bool = False,
     overwrite: bool = False,
+    verbose: bool = False,
     **fields: Any,
 ) -> Trained:
     """Fits a recipe's model to its data, and fills the run folder.
@@ -54,6 +57,7 @@ def train(
         resume: Go on with the run that the folder holds, by its own config and `fields`, or begin
             one where the folder is empty.
         overwrite: Replace the run that the folder holds.
+        verbose: Write a line of all that each epoch records to the standard output.
         **fields: Leaves of the config, such as `epochs=20`.
 
     Raises:
@@ -70,13 +74,14 @@ def train(
         it, splits = _begun(recipe, config, home, parent)
     once(lambda: _claim(it, home, parent, resume=resume, overwrite=overwrite))
     with together():
-        data, valid = _examples(it, splits.train), _examples(it, splits.valid)
+        data = _examples(it, splits.train, it.representation.teach)
+        valid = _examples(it, splits.valid, it.representation.encode)
         if not (resume and home.last.is_file()):
             _start(it, data)
     with _Bar(recipe) as bar:
         fit(
             it.model, data, valid, config.optim, config.seed, home, fabric,
-            resume=resume, progress=bar,
+            resume=resume, progress=bar, tell=say if verbose else lambda row: None,
         )  # fmt: skip
     with together():
         _finish(it, data, fabric.device)
@@ -171,13 +176,14 @@ def _claim(
     _describe(home, it)
     if parent:
         _describe(Run(home.path / "parent"), parent)
+    it.domain.record(home.path)
 
 
-def _examples(it: Trained, objects: Any) -> Examples:
+def _examples(it: Trained, objects: Any, write: Callable[[Any], Batch]) -> Examples:
     """Returns objects as the model sees them: all of them now, or each when it is asked for."""
     sizes = it.representation.sizes(objects)
     sizes = torch.ones(len(objects)) if sizes is None else sizes
-    found = Stream(objects, it.representation.encode, sizes)
+    found = Stream(objects, write, sizes)
     return found if it.config.optim.stream else found[torch.arange(len(objects))]
 
 

@@ -62,9 +62,15 @@ def choose(domain: Domain, name: str) -> Observable:
     Raises:
         RecipeError: The domain has none of that name.
     """
-    known = {o.name: o for o in domain.observables if o.differentiable}
-    if name not in known:
-        raise RecipeError(f"there is no differentiable observable {name!r}{closest(name, known)}")
+    known = {o.name: o for o in domain.observables}
+    if name in known and not known[name].differentiable:
+        raise RecipeError(
+            f"no gradient of {name!r} reaches the objects; `genmatter search RUN {name}=max` goes "
+            "without one"
+        )
+    smooth = [o.name for o in domain.observables if o.differentiable]
+    if name not in smooth:
+        raise RecipeError(f"there is no differentiable observable {name!r}{closest(name, smooth)}")
     return known[name]
 
 

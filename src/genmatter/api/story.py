@@ -17,9 +17,12 @@ from torch import Tensor
 
 from genmatter import __version__
 from genmatter.api import evaluation
+from genmatter.api.draws import draws
 from genmatter.api.files import RunLike, _loaded, _place, evaluate
 from genmatter.api.fitting import load, train
 from genmatter.api.gallery import gallery, shown
+from genmatter.api.latents import MAPPED, latents
+from genmatter.api.searched import searched
 from genmatter.api.steered import steered
 from genmatter.api.trained import Trained
 from genmatter.api.versus import versus
@@ -46,8 +49,6 @@ SHOWN = 8
 """Objects in a row of the report."""
 FEW = 500
 """Objects whose likelihood is told."""
-MAPPED = 5000
-"""Points of the latent map."""
 
 
 def report(run: RunLike, *others: RunLike, n: int = 2000, out: str | Path | None = None) -> Path:
@@ -84,6 +85,8 @@ def report(run: RunLike, *others: RunLike, n: int = 2000, out: str | Path | None
         ]
         if it.model.quick_latent and any(o.differentiable for o in it.domain.observables):
             sections.append(Section("Towards a property", teller.optimisation()))
+        elif it.model.quick_latent and it.domain.quest:
+            sections.append(Section("Towards a property", searched(it)))
     if isinstance(it.model, Steerable) and any(o.differentiable for o in it.domain.observables):
         sections.append(Section("Samples as wanted", steered(it)))
     sections.append(Section("How to repeat this", teller.repetition()))
@@ -99,7 +102,9 @@ class _Teller:
     def __init__(self, it: Trained, run: Run) -> None:
         self.it, self.run = it, run
         self.test = it.splits.test
-        self.drawn = it.sample(min(2000, max(len(self.test), SHOWN))).objects
+        n = min(2000, max(len(self.test), SHOWN))
+        self.found = it.sample(n)
+        self.drawn = it.fair(n) if it.is_choosy else self.found.objects
         self.units = {o.name: o.unit for o in it.domain.observables}
 
     def facts(self) -> list[Block]:
@@ -173,7 +178,7 @@ class _Teller:
         observed = Picture(sheet, "Observables of samples and of the test split.")
         beside = self.it.domain.pictures(self.drawn, self.it.splits).items()
         return [
-            *galleries, observed,
+            *galleries, *draws(self.found), observed,
             *(
                 block
                 for i, (caption, drawn) in enumerate(beside)
@@ -233,12 +238,8 @@ class _Teller:
         )
 
     def latents(self) -> list[Block]:
-        objects = self.test[torch.arange(min(MAPPED, len(self.test)))]
-        z = self.it.encode(objects).flatten(1).numpy()
-        colours = {o.name: o.of(objects).numpy() for o in self.it.domain.observables}
-        sheet = plots.latent_map(z, colours, self.units)
-        self._save(sheet, "latent_map")
-        return [Picture(sheet, "Latents of the test split, coloured by observables.")]
+        plain, richer = latents(self.it)
+        return self._kept(plain, "latent_map") + self._kept(richer, "latent_map_richer")
 
     def interpolation(self) -> list[Block]:
         sizes = self.it.representation.sizes(self.test)

@@ -3,7 +3,6 @@
 __all__ = ["Reconstruction", "Samples", "Trained"]
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +11,10 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from genmatter.api.drawing import Chunk, Rule, kept
 from genmatter.api.optimising import Goal, Optimised, choose, frozen, judge, walk
 from genmatter.api.progress import bar
-from genmatter.api.results import Reconstruction, Samples, counted, joined, used
+from genmatter.api.results import Reconstruction, Samples, joined
 from genmatter.config import Config
 from genmatter.errors import ConfigError, DataError, RecipeError, RepresentationError
 from genmatter.generative.latent import interpolate
@@ -41,6 +41,7 @@ NEEDS: dict[str, type] = {
     "optimise": Latent,
     "reconstruct": Latent,
     "score": Likelihood,
+    "search": Latent,
     "steer": Steerable,
 }
 CHUNK = 1024
@@ -49,8 +50,6 @@ WIDTH, LOOKED_AT = 0.1, 512
 """How closely samples are steered, in standard deviations over so many that are not."""
 MOST_RANDOM = 20_000
 """Random samples that an optimisation is compared with, at most."""
-DRAWS = 100
-"""How many times as many objects as wanted are drawn before sampling gives up."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,9 @@ class Trained:
 
     def sample(self, n: int, *, seed: int = 0) -> Samples:
         """Draws until `n` objects are sound, and says what was wrong with the others.
+
+        Where sampling options ask for it none is given twice, and each is the nearest of several
+        to what they ask.
 
         Raises:
             DataError: Fewer than `n` of 100 times as many draws were sound.
@@ -131,44 +133,69 @@ class Trained:
         with frozen(self.model):
             return self._sound(n, seed, lambda given: model.steer(given, measure, value, width))
 
-    @torch.no_grad()
-    def _sound(self, n: int, seed: int, draw: Callable[[Batch], Batch]) -> Samples:
-        if n < 1:
-            raise DataError(f"the number of samples should be positive, got {n}")
-        kept: list[Batch] = []
-        rejected: Counter[str] = Counter()
-        sound = drawn = 0
-        shown = bar("sample", total=n, unit="object")
-        for batch, why in self._chunks(n, seed, draw):
-            good = [i for i, w in enumerate(why) if not w]
-            took = used(why, n - sound)
-            drawn += took
-            rejected.update(w for w in why[:took] if w)
-            kept.append(batch[torch.tensor(good, dtype=torch.long)])
-            sound += len(good)
-            shown.update(len(good))
-            if sound >= n:
+    def draw(self, n: int, *, seed: int = 0) -> Any:
+        """Draws `n` objects and keeps them all, as the model gives them: none is drawn again.
+
+        Raises:
+            DataError: The number is not positive.
+        """
+        batches: list[Batch] = []
+        for batch in self._chunks(_positive(n), seed, self.model.sample, lambda batch: batch):
+            batches.append(batch)
+            if sum(map(len, batches)) >= n:
                 break
-            if drawn >= DRAWS * max(n, CHUNK):
-                raise DataError(f"only {sound} of {drawn} draws were sound: {counted(rejected)}")
-        shown.close()
-        return Samples(self.representation.decode(type(kept[0]).cat(kept)[:n]), drawn, rejected)
+        return self.representation.decode(type(batches[0]).cat(batches)[:n])
+
+    @property
+    def is_choosy(self) -> bool:
+        """Whether `sample` gives other objects than `fair`."""
+        return self.domain.counts_failures or Rule.of(self.config) != Rule()
+
+    def fair(self, n: int, *, seed: int = 0) -> Any:
+        """Draws what scores should be of: objects among which nothing was chosen.
+
+        They are raw draws where the domain's score counts failures, and sound ones elsewhere;
+        in neither are repetitions drawn again, nor is the best taken of several.
+        """
+        if self.domain.counts_failures:
+            return self.draw(n, seed=seed)
+        return self._sound(n, seed, self.model.sample, Rule()).objects
+
+    @torch.no_grad()
+    def _sound(
+        self, n: int, seed: int, draw: Callable[[Batch], Batch], rule: Rule | None = None
+    ) -> Samples:
+        rule = rule or Rule.of(self.config)
+
+        def judged(batch: Batch) -> Chunk:
+            return Chunk.judged(batch, self.domain, self.representation.decode(batch), rule)
+
+        draws = self._chunks(_positive(n), seed, draw, judged, rule.best_of)
+        batch, drawn, rejected = kept(n, rule, draws, CHUNK)
+        return Samples(self.representation.decode(batch), drawn, rejected)
 
     def _chunks(
-        self, n: int, seed: int, draw: Callable[[Batch], Batch]
-    ) -> Iterator[tuple[Batch, list[str]]]:
-        """Draws one chunk after the other, and says what is wrong with each object.
+        self,
+        n: int,
+        seed: int,
+        draw: Callable[[Batch], Batch],
+        of: Callable[[Batch], X],
+        group: int = 1,
+    ) -> Iterator[X]:
+        """Draws one chunk after the other, and returns what `of` makes of each.
 
         A chunk depends on the seed and its number, so that processes take turns at them, and
-        what is drawn beyond need is not missed.
+        what is drawn beyond need is not missed. The rows of a group have the same prompt.
         """
-        world = place()[1]
+        world, most = place()[1], max(CHUNK // group, 1)
 
-        def chunk(number: int) -> tuple[Batch, list[str]]:
-            given = self.representation.prompt(CHUNK if number else min(CHUNK, n), self.config)
+        @torch.no_grad()
+        def chunk(number: int) -> X:
+            given = self.representation.prompt(most if number else min(most, n), self.config)
+            given = given[torch.arange(len(given)).repeat_interleave(group)]
             with stream(seed, "sample", number):
                 batch = draw(given.to(self.device)).to("cpu")
-            return batch, self.domain.faults(self.representation.decode(batch))
+            return of(batch)
 
         for begin in itertools.count(0, world):
             yield from shared_out(chunk, range(begin, begin + world))
@@ -312,3 +339,9 @@ class Trained:
             draws = min(starts * (steps + 1), MOST_RANDOM)
             random = self.sample(draws, seed=seed + 1).objects
             return judge(found, decoded, of, goal, doubts, begun, random)
+
+
+def _positive(n: int) -> int:
+    if n < 1:
+        raise DataError(f"the number of samples should be positive, got {n}")
+    return n

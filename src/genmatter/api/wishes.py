@@ -2,6 +2,7 @@
 
 __all__ = ["Outcome", "conditions", "outcome", "read", "sound_share"]
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ class Outcome:
     wanted: float
     mean: float
     std: float
+    error: float
+    """Mean absolute difference from what was wanted."""
 
 
 def read(text: str) -> tuple[str, float]:
@@ -35,14 +38,25 @@ def read(text: str) -> tuple[str, float]:
 
 
 def conditions(config: Any) -> dict[str, float]:
-    """Returns what the sampling options of a run ask for, by the names of observables."""
-    text = getattr(getattr(config, "sampling", None), "condition", "")
-    return dict(read(part) for part in text.split(",") if part.strip())
+    """Returns what the sampling options of a run ask for, by the names of observables.
+
+    They are in the text `condition` or the texts `target`, each of `NAME=NUMBER` with commas
+    between.
+    """
+    sampling = getattr(config, "sampling", None)
+    texts = [getattr(sampling, "condition", ""), *getattr(sampling, "target", ())]
+    return dict(read(part) for text in texts for part in text.split(",") if part.strip())
 
 
 def outcome(name: str, wanted: float, reached: Tensor) -> Outcome:
-    """Returns what became of a number that was wanted."""
-    return Outcome(name, wanted, float(reached.mean()), float(reached.std()))
+    """Returns what became of a number that was wanted, in the objects of which it is known."""
+    known = reached[~reached.isnan()].double()
+    error = (known - wanted).abs().mean()
+    return Outcome(name, wanted, float(known.mean()), _spread(known), float(error))
+
+
+def _spread(x: Tensor) -> float:
+    return float(x.std()) if len(x) > 1 else math.nan
 
 
 def sound_share(domain: Domain, objects: Any, data: Any) -> float:

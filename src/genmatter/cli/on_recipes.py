@@ -46,6 +46,7 @@ def train(argv: list[str]) -> None:
     parser.add_argument(*places, metavar="FOLDER", help="the folder to fill; -o under torchrun")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    parser.add_argument("--verbose", action="store_true", help="print all that each epoch records")
     known, config = of_recipe(parser, argv)
     folder = known.run or f"runs/{known.recipe.replace('/', '-')}"
     base = None
@@ -58,8 +59,9 @@ def train(argv: list[str]) -> None:
     from genmatter import api
 
     it = api.train(
-        known.recipe, resolved, run=folder, resume=known.resume, overwrite=known.overwrite
-    )
+        known.recipe, resolved, run=folder, resume=known.resume, overwrite=known.overwrite,
+        verbose=known.verbose,
+    )  # fmt: skip
     rows = Run(Path(folder)).read_history()
     best = min(rows, key=lambda row: row["valid/total"])
     size = sum(p.numel() for p in it.model.parameters())

@@ -2,13 +2,19 @@
 
 __all__ = ["HANDLERS"]
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from genmatter.cli.parsing import of_run, parser_for
+from genmatter.errors import ConfigError
 
 if TYPE_CHECKING:
+    from genmatter.api import Found
     from genmatter.spine import Score
+
+_MANY = "a file, train, valid or test; or one object: 5, test:5, FILE:5, or its text"
+_ONE = "5, test:5, train:5 or FILE:5; or the object as text, such as a SMILES"
 
 
 def sample(argv: list[str]) -> None:
@@ -33,7 +39,8 @@ def sample(argv: list[str]) -> None:
     for reason, count in found.rejected.most_common():
         print(f"  {count:8} {reason}")
     for it in found.outcomes:
-        print(f"{it.name}: wanted {it.wanted:g}, got {it.mean:.4g} +- {it.std:.2g}")
+        print(f"{it.name}: wanted {it.wanted:g}, got {it.mean:.4g} +- {it.std:.2g}", end="")
+        print(f", mean absolute error {it.error:.3g}")
     if found.sound is not None:
         print(f"{found.sound:.1%} of the samples are sound beside the training data")
 
@@ -60,12 +67,13 @@ def score(argv: list[str]) -> None:
 
     columns = api.score(known.run, known.source, importance=known.importance, out=known.out)
     for name, values in columns.items():
-        print(f"{name:24} {values.mean():10.4f} +- {values.std():.4f} over {len(values)}")
+        known = values[values.isfinite()]
+        print(f"{name:24} {known.mean():10.4f} +- {known.std():.4f} over {len(known)}")
 
 
 def reconstruct(argv: list[str]) -> None:
     parser = parser_for("reconstruct")
-    parser.add_argument("source", nargs="?", default="test", help="a file, train, valid or test")
+    parser.add_argument("source", nargs="?", default="test", help=_MANY)
     parser.add_argument("--out", help="the file to write")
     known = parser.parse_args(argv)
     from genmatter import api
@@ -77,7 +85,7 @@ def reconstruct(argv: list[str]) -> None:
 
 def encode(argv: list[str]) -> None:
     parser = parser_for("encode")
-    parser.add_argument("source", nargs="?", default="test", help="a file, train, valid or test")
+    parser.add_argument("source", nargs="?", default="test", help=_MANY)
     parser.add_argument("--out", help="the .npz file to write")
     known = parser.parse_args(argv)
     from genmatter import api
@@ -88,7 +96,7 @@ def encode(argv: list[str]) -> None:
 
 def interpolate(argv: list[str]) -> None:
     parser = parser_for("interpolate")
-    parser.add_argument("a", nargs="?", default="test:0", help="5, test:5, train:5 or FILE:5")
+    parser.add_argument("a", nargs="?", default="test:0", help=_ONE)
     parser.add_argument("b", nargs="?", default="test:1")
     parser.add_argument("--steps", type=int, default=8, help="objects, both ends included")
     parser.add_argument("--path", choices=["straight", "spherical"], default="straight")
@@ -129,6 +137,54 @@ def optimise(argv: list[str]) -> None:
     print(f"best of {found.random_draws} random samples that are sound: {found.random_best:.4f}")
 
 
+def neighbours(argv: list[str]) -> None:
+    parser = parser_for("neighbours")
+    parser.add_argument("a", nargs="?", default="test:0", help=_ONE)
+    parser.add_argument("--distance", type=float, default=1.0, help="in the latent's units")
+    parser.add_argument("-n", type=int, default=20, help="how many different ones (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", help="the file to write")
+    known = parser.parse_args(argv)
+    from genmatter import api
+
+    found = api.neighbours(
+        known.run, known.a, known.distance, known.n, seed=known.seed, out=known.out
+    )
+    itself = sum(t for t, same in zip(found.times, found.same, strict=True) if same)
+    print(f"{len(found.objects)} different objects at distance {found.distance:g}", end="")
+    print(f", in {found.tried} directions; {itself} of those lead to the object itself")
+
+
+def search(argv: list[str]) -> None:
+    parser = parser_for("search")
+    parser.add_argument("wishes", nargs="+", help="qed=max, sa=min, tpsa=60, 'sa<=3', ...")
+    parser.add_argument("--method", default="cma", help="gradient, cma or random (%(default)s)")
+    parser.add_argument("--calls", type=int, default=2000, help="objects to measure (%(default)s)")
+    parser.add_argument("--start", default="", help=f"where to begin: {_ONE}")
+    parser.add_argument("--population", type=int, default=0, help="walks or points at once")
+    parser.add_argument("-k", type=int, default=20, help="how many to write (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", help="the file to write; its suffix is its format")
+    known, sampling = of_run(parser, argv)
+    told = list(itertools.takewhile(lambda word: not word.startswith("-"), argv))
+    if sampling and told != [known.run, *known.wishes]:  # a value of theirs looks like a wish
+        raise ConfigError("wishes come right after the run, before any flag")
+    from genmatter import api
+
+    found = api.search(
+        known.run, known.wishes, known.method, start=known.start, out=known.out, seed=known.seed,
+        calls=known.calls, population=known.population, k=known.k, **sampling,
+    )  # fmt: skip
+    for name, it in found.items():
+        print(f"{name:14} {it.calls:6} measured, best: {_said(it)}")
+
+
+def _said(it: "Found") -> str:
+    """Says what is true of the best object that a search found."""
+    values = ", ".join(f"{name} {it.best(name):.4g}" for name in it.values)
+    return values if len(it.cost) else "none keeps every bound"
+
+
 def report(argv: list[str]) -> None:
     parser = parser_for("report")
     parser.add_argument("others", nargs="*", help="runs of the same domain to set beside it")
@@ -162,6 +218,7 @@ def _aligned(table: "dict[str, dict[str, Score]]") -> str:
 
 HANDLERS: dict[str, Callable[[list[str]], None]] = {
     "sample": sample, "evaluate": evaluate, "score": score, "reconstruct": reconstruct,
-    "encode": encode, "interpolate": interpolate, "optimise": optimise, "report": report,
+    "encode": encode, "interpolate": interpolate, "neighbours": neighbours, "optimise": optimise,
+    "search": search, "report": report,
 }  # fmt: skip
 """What each verb does."""

@@ -21,7 +21,9 @@ VERBS = {
     "reconstruct": "encode and decode objects",
     "encode": "write the latent coordinates of objects",
     "interpolate": "write the objects between two",
+    "neighbours": "write what lies around an object in latent space",
     "optimise": "follow the gradient of a property in latent space",
+    "search": "look for objects with wished properties, where no gradient leads there",
     "report": "write the page that tells a run's whole story, or compares several",
     "doctor": "say what is installed, and check that it works",
 }

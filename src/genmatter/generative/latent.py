@@ -1,6 +1,6 @@
-r"""Walks in a latent space whose prior is :math:`\mathcal{N}(0, I)`: lines, arcs and descents."""
+r"""Latent space under the prior :math:`\mathcal{N}(0, I)`: lines, arcs, spheres, descents."""
 
-__all__ = ["Descent", "descend", "interpolate"]
+__all__ = ["Descent", "around", "descend", "interpolate"]
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +38,16 @@ def interpolate(
     angle = torch.arccos(cosine)
     turned = torch.sin((1 - s) * angle) * a / lengths[0] + torch.sin(s * angle) * b / lengths[1]
     return turned / torch.sin(angle) * ((1 - s) * lengths[0] + s * lengths[1])
+
+
+def around(z: Float[Tensor, "*latent"], n: int, distance: float) -> Float[Tensor, "n *latent"]:
+    """Returns points at a Euclidean distance from a latent, in random directions.
+
+    Directions are even over the sphere, from the global stream.
+    """
+    noise = torch.randn(n, *z.shape, device=z.device, dtype=z.dtype)
+    length = noise.flatten(1).norm(dim=1).reshape(-1, *[1] * z.ndim)
+    return z + distance * noise / length
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def _pieces(count: int, shares: dict[str, float]) -> list[tuple[str, float]]:
     return [(name, len(list(same)) * shares[name]) for name, same in groupby(dealt)]
 
 
-def random(n: int, valid: float, test: float, seed: int) -> Rows:
+def random(n: int, valid: float, test: float, seed: int, what: str = "frames") -> Rows:
     """Splits rows by chance, which is right for independent rows and leaks for a time series.
 
     The order is that of `np.random.seed(seed); np.random.permutation(n)`, of which the first
@@ -78,6 +78,7 @@ def random(n: int, valid: float, test: float, seed: int) -> Rows:
         valid: Share of the rows that chooses the weights; 0 takes the rows of `test`.
         test: Share of the rows to score against.
         seed: Seed of the permutation.
+        what: Rows are called so where they are too few.
 
     Raises:
         DataError: The shares are impossible, a split would be empty, or there is no such seed.
@@ -90,7 +91,7 @@ def random(n: int, valid: float, test: float, seed: int) -> Rows:
     # The tiny term undoes that 1 - 0.9 is a little less than 0.1.
     stop, start = (int(n * share + 1e-9) for share in (1 - valid - test, 1 - test))
     if not 0 < stop < n or (valid > 0 and start == stop) or start == n:
-        raise DataError(f"{n} frames are too few for shares of {valid:g} and {test:g}")
+        raise DataError(f"{n} {what} are too few for shares of {valid:g} and {test:g}")
     train, between, last = order[:stop], order[stop:start], order[start:]
     return Rows(train, between if valid > 0 else last, last)
 

@@ -28,7 +28,7 @@ from genmatter.training.average import Average
 from genmatter.training.interrupt import Interruption
 from genmatter.training.schedule import learning_rate
 from genmatter.training.state import Fit, packed, restore
-from genmatter.training.validation import validate
+from genmatter.training.validation import validate, watch
 
 SAVE_EVERY = 60.0
 """Longest time between two checkpoints, in seconds."""
@@ -71,6 +71,7 @@ def fit(
     *,
     resume: bool = False,
     progress: Progress | None = None,
+    tell: Callable[[dict[str, float]], object] = lambda row: None,
 ) -> Fit:
     """Minimises the model's loss, in place, and leaves it with the weights that `optim` keeps.
 
@@ -84,6 +85,7 @@ def fit(
         fabric: Device, precision and processes.
         resume: Go on from the checkpoint in the folder, or begin where nothing was written yet.
         progress: Told of every step.
+        tell: Told of every epoch, on the first process: its row of the history.
 
     Raises:
         TrainingStoppedError: Ctrl-C or SIGTERM; the checkpoint holds everything up to there.
@@ -91,7 +93,7 @@ def fit(
         RunError: The history cannot be written.
         TrainingError: The loss is no longer a number.
     """
-    loop = _Loop(model, train, valid, optim, seed, run, fabric, progress)
+    loop = _Loop(model, train, valid, optim, seed, run, fabric, progress, tell)
     with loop.interruption:
         with processes.together(), checkpoint.Writer() as writer:
             loop.begin(writer, resume)
@@ -125,6 +127,7 @@ class _Loop:
         run: Run,
         fabric: Fabric,
         progress: Progress | None,
+        tell: Callable[[dict[str, float]], object],
     ) -> None:
         self.model, self.optim, self.seed, self.run, self.fabric = model, optim, seed, run, fabric
         self.train, self.valid = _resident(train, fabric), _resident(valid, fabric)
@@ -137,7 +140,7 @@ class _Loop:
         self.mean = self.average.model
         self.per_epoch = len(order(train.sizes, optim.batch_size, seed, 0))
         self.last_step = optim.epochs * self.per_epoch
-        self.state, self.progress = Fit(), progress
+        self.state, self.progress, self.tell = Fit(), progress, tell
         self.best: dict[str, Tensor] = {}
         self.trouble: GenmatterError | None = None
         self.interruption, self.is_asked = Interruption(), False
@@ -239,12 +242,13 @@ class _Loop:
         """Validates, writes the history, and keeps the weights where they are the best so far."""
         state = self.state
         terms = validate(self.mean, self.valid, self.optim.batch_size, self.seed, self.fabric)
+        watched = watch(self.mean, self.valid, self.seed, self.fabric)
         better = terms["total"] < state.best
         if better:
             state.best, state.best_step = terms["total"], state.step
             self.best = {k: v.cpu().clone() for k, v in self.mean.state_dict().items()}
         state.stale = 0 if better else state.stale + 1
-        state.history.append(self.describe(terms))
+        state.history.append(self.describe(watched | terms))
         state.sums, state.seen = {}, 0
         with self.held():
             if self.fabric.is_global_zero and better:
@@ -253,6 +257,7 @@ class _Loop:
         with self.held():
             if self.fabric.is_global_zero:
                 self.run.append_history(state.row)
+                self.tell(state.row)
 
     def describe(self, valid: dict[str, float]) -> dict[str, float]:
         """Returns the epoch's row of the history."""
@@ -262,9 +267,10 @@ class _Loop:
             "step": state.step,
             "seconds": round(state.seconds + time.monotonic() - self.started, 3),
             "lr": learning_rate(self.optim, state.step - 1, self.last_step),
+            **self.model.course((state.step - 1) / self.per_epoch),
             **{f"train/{k}": v / state.seen for k, v in state.sums.items()},
             **{f"valid/{k}": v for k, v in valid.items()},
-            **{f"weight_{k}": float(v) for k, v in self.inner.said.weights.items()},
+            **{f"weight_{k}": _mean(v) for k, v in self.inner.said.weights.items()},
         }
 
     def save_if_due(self, writer: checkpoint.Writer) -> None:
@@ -299,3 +305,8 @@ class _Loop:
 def _resident(examples: Examples, fabric: Fabric) -> Examples:
     """Puts examples that fit in memory on the device, once."""
     return examples.to(fabric.device) if isinstance(examples, Batch) else examples
+
+
+def _mean(weight: float | Tensor) -> float:
+    """Returns a weight, or its mean over the examples that it differs between."""
+    return float(weight.mean()) if isinstance(weight, Tensor) else float(weight)

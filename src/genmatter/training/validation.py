@@ -1,6 +1,6 @@
 """What an objective is worth on examples that were not trained on."""
 
-__all__ = ["validate"]
+__all__ = ["validate", "watch"]
 
 import math
 
@@ -12,6 +12,9 @@ from genmatter.loading.examples import Examples
 from genmatter.maths.noise import stream
 from genmatter.spine import Generative
 from genmatter.training.processes import summed
+
+WATCHED = 1024
+"""Examples that diagnostics are of."""
 
 
 @torch.no_grad()
@@ -28,6 +31,21 @@ def validate(
             for name, term in (loss.terms | {"total": loss.total}).items():
                 sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + _sum(term)
     return {k: float(summed(v, fabric)) / len(valid) for k, v in sums.items()}
+
+
+@torch.no_grad()
+def watch(model: Generative, valid: Examples, seed: int, fabric: Fabric) -> dict[str, float]:
+    """Returns the diagnostics of a model that asks for it, without those of each unit.
+
+    Every process returns the same, of the first examples and with the same noise every time.
+    """
+    if not model.watched:
+        return {}
+    model.eval()
+    some = valid[torch.arange(min(WATCHED, len(valid)))].to(fabric.device)
+    with stream(seed, "watch"), fabric.autocast():
+        found = model.diagnostics(some)
+    return {name: value for name, value in found.items() if "unit_" not in name}
 
 
 def _sum(x: Tensor) -> Tensor:
