@@ -8,12 +8,16 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import backbone, engine, polymer, polymer_diffusion
+from benchmarks import backbone, engine, molecule, polymer, polymer_diffusion
 from benchmarks.harness import markdown
 from benchmarks.polymer_table import keep
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-TABLES = {"polymer": (polymer, polymer_diffusion, engine), "backbone": (backbone,)}
+TABLES = {
+    "polymer": (polymer, polymer_diffusion, engine),
+    "backbone": (backbone,),
+    "molecule": (molecule,),
+}
 
 
 def main() -> None:

@@ -4,12 +4,14 @@ Runs are interleaved, so that a machine that is busy for a while slows both; wha
 the ratio of medians and its range over the rounds, not seconds that only one machine has.
 """
 
-__all__ = ["Ratio", "markdown", "race"]
+__all__ = ["Ratio", "Way", "laps", "markdown", "race"]
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+Way = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,27 @@ class Ratio:
         return min(each), max(each)
 
 
-def race(
-    name: str, plain: Callable[[], object], ours: Callable[[], object], rounds: int, note: str = ""
-) -> Ratio:
+def race(name: str, plain: Way, ours: Way, rounds: int, note: str = "") -> Ratio:
     """Runs both in turn, after one round that does not count."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+    slow, fast = laps((plain, ours), rounds)
+    return Ratio(name, slow, fast, note)
+
+
+def laps(
+    ways: Sequence[Way], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> list[list[float]]:
+    """Returns the seconds of each way, which take turns, after one round that does not count.
+
+    `time.process_time` for a clock counts those of this process alone, on a machine that is busy.
+    """
+    seconds: list[list[float]] = [[] for _ in ways]
     for i in range(rounds + 1):
-        for way, found in zip((plain, ours), seconds, strict=True):
-            start = time.perf_counter()
+        for way, found in zip(ways, seconds, strict=True):
+            start = clock()
             way()
             if i:
-                found.append(time.perf_counter() - start)
-    return Ratio(name, *seconds, note)
+                found.append(clock() - start)
+    return seconds
 
 
 def markdown(ratios: list[Ratio]) -> str:
