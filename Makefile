@@ -7,12 +7,20 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 RUN ?= runs/demo
 
-.PHONY: demo demo-backbone test lint docs bench table clean
+.PHONY: demo demo-molecule demo-backbone test lint docs bench table clean
 
 demo: .venv/installed
 	$(BIN)/genmatter train polymer/vae --epochs 25 --run $(RUN) --overwrite
 	$(BIN)/genmatter sample $(RUN) -n 1000
 	$(BIN)/genmatter evaluate $(RUN)
+	$(BIN)/genmatter report $(RUN)
+
+demo-molecule: RUN = runs/molecule
+demo-molecule: .venv/installed
+	$(BIN)/genmatter train molecule/cvae --run $(RUN) --overwrite
+	$(BIN)/genmatter sample $(RUN) -n 1000
+	$(BIN)/genmatter evaluate $(RUN)
+	$(BIN)/genmatter search $(RUN) qed=max "sa<=3"
 	$(BIN)/genmatter report $(RUN)
 
 demo-backbone: RUN = runs/backbone
