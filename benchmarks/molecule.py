@@ -226,7 +226,7 @@ def _compared(molecules: Molecules, rounds: int) -> Ratio:
     start = time.process_time()
     metrics.score(found, test, molecules)
     whole = (time.process_time() - start) / DRAWN * 1e3
-    bits = [plain_molecule.morgan(x.smiles) for x in (found, test)]
+    bits = [plain_molecule.morgan(x.smiles.tolist()) for x in (found, test)]
     a, b = (fingerprints(parts(x.smiles.tolist())) for x in (found, test))
     ours = lambda: [rows.amax(1) for rows in tanimoto(a, b)] + [*tanimoto(a, a)]
     plain = lambda: plain_molecule.nearest(*bits)

@@ -110,7 +110,8 @@ class MoleculeDataset(Dataset[dict[str, Tensor]]):
         """Returns items that a loader has put together as what a model takes: without START."""
         tokens, known = items["tokens"][:, 1:], items["properties"]
         told = known[:, : len(self.representation.conditions)]
-        return MoleculeBatch(tokens, tokens != PAD, told, known)[:]
+        none = tokens.new_zeros(len(tokens), 0, 0)
+        return MoleculeBatch(tokens, tokens != PAD, told, known, none)[:]
 
     def split(
         self, valid: float = 0.1, test: float = 0.1, seed: int = 67
