@@ -131,9 +131,8 @@ def test_a_beam_finds_what_is_at_least_as_likely(molecules):
         model, batch, r = made(molecules, beam=width)
         copy = model.from_latent(z, batch)
         assert len(r.decode(copy)) == len(batch)
-        given = model._shown(copy, model.levels.latent)
-        decoder = model.vae.decoder(z, model._shown(model._untold(copy), model.levels.latent), 0.0)
-        found.append(decoder.log_prob(given).mean())
+        given = model._copied(copy)
+        found.append(model.vae.decoder(z, given, 0.0).log_prob(given).mean())
     assert found[1] > found[0]
 
 
@@ -332,3 +331,13 @@ def test_without_targets_there_is_nothing_to_guide(molecules):
         torch.manual_seed(0)
         drawn.append(model.sample(r.prompt(20, TINY)).tokens)
     assert drawn[0].equal(drawn[1])
+
+
+@pytest.mark.parametrize(("splice", "hide"), [(0.6, 0.25), (0.0, 0.0)])
+def test_copies_are_of_any_sequence_where_those_were_learned(molecules, splice, hide):
+    model, batch, _ = made(molecules, splice=splice, hide_conditions=hide)
+    given = model._copied(batch)
+    k = batch.wanted.shape[1]
+    assert (given.told[:, 2 * k] == (0.0 if splice else 1.0)).all()
+    assert given.wanted.isnan().all() == bool(hide)
+    assert (given.level == model.levels.least).all()

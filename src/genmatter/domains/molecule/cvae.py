@@ -153,7 +153,7 @@ class MoleculeCVAE(Generative[MoleculeBatch]):
     @torch.no_grad()
     def diagnostics(self, batch: MoleculeBatch) -> dict[str, float]:
         """Says how much the latent is used where molecules are drawn, and where encoded."""
-        found = self.vae.diagnostics(self._shown(self._untold(batch), self.levels.latent))
+        found = self.vae.diagnostics(self._copied(batch))
         if self.levels.latent == self.levels.draw:
             return found
         drawn = self.vae.diagnostics(self._shown(batch, self.levels.draw))
@@ -161,12 +161,12 @@ class MoleculeCVAE(Generative[MoleculeBatch]):
 
     def to_latent(self, batch: MoleculeBatch) -> Tensor:
         """Returns the mean of q(z|x), where latents say most."""
-        return self.vae.to_latent(self._shown(self._untold(batch), self.levels.latent))
+        return self.vae.to_latent(self._copied(batch))
 
     def from_latent(self, z: Tensor, given: MoleculeBatch) -> MoleculeBatch:
         """Returns the likeliest tokens at a latent, one after the other."""
         with torch.no_grad():
-            copy = self.vae.from_latent(z, self._shown(self._untold(given), self.levels.latent))
+            copy = self.vae.from_latent(z, self._copied(given))
         return _plain(copy, given)
 
     def log_likelihood(self, batch: MoleculeBatch, importance: int = 1) -> Tensor:
@@ -179,14 +179,20 @@ class MoleculeCVAE(Generative[MoleculeBatch]):
         found = self.predictor(torch.cat([z, self.levels.written(level)], -1))
         return dict(zip(self.names, (found * self.scales + self.means).unbind(-1), strict=True))
 
-    def _shown(self, batch: MoleculeBatch, beta: float) -> Shown:
+    def _shown(self, batch: MoleculeBatch, beta: float, *, known: bool = True) -> Shown:
         n, device = len(batch), batch.wanted.device
-        real = torch.ones(n, dtype=torch.bool, device=device)
+        real = torch.full((n,), known, device=device)
         return self.levels.show(batch, self.levels.at(beta, n, device), real)
 
-    def _untold(self, batch: MoleculeBatch) -> MoleculeBatch:
-        """Hides all properties from a model that can do without, so that z says all."""
-        return hidden(batch, 1.0) if self.showing.hide else batch
+    def _copied(self, batch: MoleculeBatch) -> Shown:
+        """Shows molecules that are to be copied by their latent alone, as far as the model can.
+
+        Properties are hidden where training hides some. Where it splices, the networks are told
+        that these may be any sequences: of what they take for the data's they recall molecules
+        that they know by heart, and copy others worse.
+        """
+        batch = hidden(batch, 1.0) if self.showing.hide else batch
+        return self._shown(batch, self.levels.latent, known=not self.showing.splice)
 
 
 def _plain(batch: Any, given: MoleculeBatch) -> MoleculeBatch:
