@@ -43,7 +43,7 @@ COPIES = ("exact", "tokens", "similarity")
 """Scores of the second one, beside what latents say."""
 TARGETS = (30.0, 50.0, 70.0, 120.0)
 """TPSA that is asked for, in square angstrom; the last is beyond the data."""
-BEST_OF = 8
+BEST_OF, GUIDANCE = 8, 2.0
 SEEDS = (0, 1, 2)
 CHOOSING = 1024
 """Molecules whose latents are told apart, which bounds the mutual information."""
@@ -146,16 +146,23 @@ def latents(run: Path, n: int) -> Rows:
     plain = _loaded(run)
     test, end = _spread(plain.splits.test, n), plain.model.levels.end  # pyright: ignore[reportAttributeAccessIssue]
     for level in _levels(plain):
-        it = _loaded(run, beta=level, latent_beta=level)
-        scores = it.reconstruct(test).scores
-        row = {name: scores[name].value for name in COPIES}
+        it = _loaded(run, beta=level)
         with stream(0, "latents"):
             found = it.model.diagnostics(next(it.batches(test[:CHOOSING])))
-        units = sum(name.startswith("kl_unit_") for name in found)
-        row["active units"] = found["active_units"] / units
-        row |= {name.replace("_", " "): found[name] for name in ("kl", "mutual_information")}
-        rows[f"**encoded at beta {level:g}**"] = row | (_bounds(it, test) if level == end else {})
+        units, copied = sum(name.startswith("kl_unit_") for name in found), level == _lowest(it)
+        scores = it.reconstruct(test).scores if copied else {}
+        row, kind = {name: s.value for name, s in scores.items() if name in COPIES}, "drawn_"
+        if copied or "drawn_kl" not in found:
+            kind = ""
+        row["active units"] = found[f"{kind}active_units"] / units
+        row |= {k.replace("_", " "): found[kind + k] for k in ("kl", "mutual_information")}
+        name = f"**{'copied' if copied else 'drawn'} at beta {level:g}**"
+        rows[name] = row | (_bounds(it, test) if level == end else {})
     return rows
+
+
+def _lowest(it: Trained) -> float:
+    return it.model.levels.latent  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _bounds(it: Trained, test: Molecules) -> Row:
@@ -174,14 +181,15 @@ def targets(run: Path, n: int) -> Rows:
     if "tpsa" not in vars(_loaded(run).config)["conditions"]:
         return {}
     free = _loaded(run).sample(n).objects
-    rows: Rows = {"**not asked for**": {}, "**raw**": {}, f"**best of {BEST_OF}**": {}}
+    ways: dict[str, dict[str, Any]] = {
+        "**raw**": {},
+        f"**raw, guidance {GUIDANCE:g}**": {"guidance": GUIDANCE},
+        f"**best of {BEST_OF}**": {"best_of": BEST_OF},
+    }
+    rows: Rows = {"**not asked for**": {}, **{name: {} for name in ways}}
     for value in TARGETS:
         wish = {"target": (f"tpsa={value:g}",)}
-        drawn = (
-            free,
-            _loaded(run, **wish).sample(n).objects,
-            _loaded(run, **wish, best_of=BEST_OF).sample(n).objects,
-        )
+        drawn = [free, *(_loaded(run, **wish, **way).sample(n).objects for way in ways.values())]
         for row, objects in zip(rows.values(), drawn, strict=True):
             row[f"{value:g}"] = conditional_error(compute(objects.smiles, "tpsa"), value).value
     return rows
