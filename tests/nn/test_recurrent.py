@@ -30,7 +30,12 @@ def test_without_a_state_it_begins_with_zeros():
 
 
 def test_no_rows_are_no_trouble():
-    assert Recurrent(4, 6, 2)(torch.zeros(0, 5, 4)).shape == (0, 5, 6)
+    it, inputs = Recurrent(4, 6, 2), torch.nn.Linear(3, 4)
+    for places in (5, 0):
+        found = it(inputs(torch.zeros(0, places, 3)))
+        assert found.shape == (0, places, 6)
+    it(inputs(torch.zeros(0, 5, 3)), (torch.zeros(0, 2, 6), torch.zeros(0, 2, 6))).sum().backward()
+    assert all(p.grad is not None for p in (*it.parameters(), *inputs.parameters()))
 
 
 def test_the_last_real_place_is_taken(mask):

@@ -39,8 +39,11 @@ class Recurrent(nn.Module):
             state: States and cells of all layers before the first place, [n, layers, width]
                 each; zero by default.
         """
-        if not len(x):
-            return x.new_zeros(0, x.shape[1], self.width)
+        if not len(x):  # which LSTM layers refuse; all weights still have to have a gradient
+            row = x.new_zeros(1, max(x.shape[1], 1), x.shape[2])
+            filled = torch.cat([x.sum(1, keepdim=True).expand(-1, row.shape[1], -1), row])
+            begun = tuple(torch.cat([s, s.new_zeros(1, *s.shape[1:])]) for s in state or ())
+            return self(filled, begun or None)[:0, : x.shape[1]]
         begun = tuple(s.transpose(0, 1).contiguous() for s in state) if state else None
         return self.lstm(x, begun)[0]
 
