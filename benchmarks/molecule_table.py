@@ -162,7 +162,8 @@ def latents(run: Path, n: int) -> Rows:
 
 
 def _lowest(it: Trained) -> float:
-    return it.model.levels.latent  # pyright: ignore[reportAttributeAccessIssue]
+    model: Any = it.model
+    return float(model.levels.latent)
 
 
 def _bounds(it: Trained, test: Molecules) -> Row:
