@@ -341,3 +341,32 @@ def test_copies_are_of_any_sequence_where_those_were_learned(molecules, splice, 
     assert (given.told[:, 2 * k] == (0.0 if splice else 1.0)).all()
     assert given.wanted.isnan().all() == bool(hide)
     assert (given.level == model.levels.least).all()
+
+
+def test_only_what_is_to_be_copied_is_spliced(molecules, monkeypatch):
+    """The share is asked for at the lowest level, and nothing is spliced above it."""
+    model, batch, _ = made(molecules, splice=0.6)
+    seen = {}
+
+    def spy(batch, chance):
+        seen["chance"] = chance
+        return spliced(batch, chance)
+
+    monkeypatch.setattr("genmatter.domains.molecule.cvae.spliced", spy)
+    torch.manual_seed(0)
+    weight = model.train().loss(batch, math.inf).weights["kl"]
+    lowest = weight < model.levels.least * 1.01
+    assert 0 < lowest.sum() < len(batch)
+    torch.testing.assert_close(seen["chance"], 0.6 * lowest)
+
+
+def test_what_is_in_another_order_is_not_told_to_be_canonical(molecules, monkeypatch):
+    model, _, r = made(molecules, orders=4, reorder=1.0, splice=0.0)
+    seen = []
+    show = Levels.show
+    keep = lambda self, batch, level, real: (seen.append(real), show(self, batch, level, real))[1]
+    monkeypatch.setattr(Levels, "show", keep)
+    model.train().loss(r.teach(molecules), 1.0)
+    assert not seen[0].any()
+    model.eval().loss(r.encode(molecules), 1.0)
+    assert seen[1].all()

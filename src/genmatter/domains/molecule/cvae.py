@@ -38,12 +38,12 @@ from genmatter.domains.molecule.represent import MoleculeBatch, MoleculeTokens
 from genmatter.domains.molecule.sequences import FORCINGS, Sequences
 from genmatter.domains.molecule.shown import Levels, Shown, hidden, reordered, spliced
 from genmatter.domains.molecule.tally import Tally
+from genmatter.domains.molecule.terms import penalties
 from genmatter.errors import ConfigError
 from genmatter.generative.decoding import Choice
 from genmatter.generative.prior import MixturePrior
 from genmatter.generative.vae import VAE
-from genmatter.maths.gaussian import DiagonalGaussian, ramp
-from genmatter.maths.information import information
+from genmatter.maths.gaussian import ramp
 from genmatter.nn.mlp import mlp
 from genmatter.spine import Generative, Loss
 
@@ -258,7 +258,7 @@ def build(config: MoleculeCVAEConfig, representation: MoleculeTokens) -> Molecul
         shape=lambda given: (len(given), c.latent_dim),
         prior=MixturePrior(c.latent_dim, c.prior_parts),
         free_bits=c.free_bits,
-        penalties=_penalties(c, predictor, levels),
+        penalties=penalties(c, predictor, levels),
         start=tally.fit if tally is not None else lambda batches: None,
         temperature=s.latent_temperature,
     )
@@ -266,34 +266,6 @@ def build(config: MoleculeCVAEConfig, representation: MoleculeTokens) -> Molecul
         epoch, c.beta_start / max(c.beta_end, 1e-12), 1.0, c.beta_warmup_epochs
     )
     return MoleculeCVAE(vae, predictor, r, levels, showing, warm)
-
-
-Penalty = Callable[[DiagonalGaussian, Tensor, Shown], Tensor]
-
-
-def _penalties(
-    c: MoleculeCVAEConfig, predictor: nn.Module, levels: Levels
-) -> dict[str, tuple[Callable[[float], float], Penalty]]:
-    """Returns the terms beside reconstruction and KL, with their weights."""
-
-    def collapse(q: DiagonalGaussian, z: Tensor, batch: Shown) -> Tensor:
-        found = information(q, z).mean()
-        return (c.mi_target - found).relu().expand(len(batch))
-
-    def negative(q: DiagonalGaussian, z: Tensor, batch: Shown) -> Tensor:
-        return -information(q, z)
-
-    def properties(q: DiagonalGaussian, z: Tensor, batch: Shown) -> Tensor:
-        found = predictor(torch.cat([z, levels.written(batch.level)], -1))
-        error = (found - batch.properties.nan_to_num()).square() / 2
-        return (error * batch.properties.isfinite()).sum(-1)
-
-    terms = {
-        "collapse": (c.lambda_collapse, collapse),
-        "information": (c.lambda_mi, negative),
-        "properties": (c.lambda_prop, properties),
-    }
-    return {k: ((lambda epoch, w=w: w), penalty) for k, (w, penalty) in terms.items() if w}
 
 
 def _check(c: MoleculeCVAEConfig) -> None:
