@@ -291,6 +291,13 @@ class Domain(abc.ABC, Generic[X]):
         """Says why each object is not one; "" where it is. Sampling draws those again."""
         return [""] * len(objects)  # pyright: ignore[reportArgumentType]
 
+    def failures(self, objects: X) -> list[str]:
+        """Says which draws count as failed in a score that `counts_failures`, and why.
+
+        Faults by default; not those by which sampling options choose among what is sound.
+        """
+        return self.faults(objects)
+
     def doubts(self, objects: X, data: X) -> list[str]:
         """Says why each object could hardly stand among the data; "" where it could."""
         return self.faults(objects)

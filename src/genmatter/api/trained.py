@@ -14,7 +14,7 @@ from torch import Tensor
 from genmatter.api.drawing import Chunk, Rule, kept
 from genmatter.api.optimising import Goal, Optimised, choose, frozen, judge, walk
 from genmatter.api.progress import bar
-from genmatter.api.results import Reconstruction, Samples, joined
+from genmatter.api.results import Reconstruction, Samples, joined, used
 from genmatter.config import Config
 from genmatter.errors import ConfigError, DataError, RecipeError, RepresentationError
 from genmatter.generative.latent import interpolate
@@ -48,6 +48,8 @@ CHUNK = 1024
 """Objects that are sampled or encoded at once."""
 WIDTH, LOOKED_AT = 0.1, 512
 """How closely samples are steered, in standard deviations over so many that are not."""
+PATIENCE = 20
+"""How many times as many objects as wanted are drawn, at most, where failed ones are kept."""
 MOST_RANDOM = 20_000
 """Random samples that an optimisation is compared with, at most."""
 
@@ -134,17 +136,26 @@ class Trained:
             return self._sound(n, seed, lambda given: model.steer(given, measure, value, width))
 
     def draw(self, n: int, *, seed: int = 0) -> Any:
-        """Draws `n` objects and keeps them all, as the model gives them: none is drawn again.
+        """Draws until `n` have not failed, and keeps all of them, as the model gives them.
+
+        It ends after 20 times as many draws, however few have not.
 
         Raises:
             DataError: The number is not positive.
         """
+
+        def judged(batch: Batch) -> tuple[Batch, list[str]]:
+            return batch, self.domain.failures(self.representation.decode(batch))
+
         batches: list[Batch] = []
-        for batch in self._chunks(_positive(n), seed, self.model.sample, lambda batch: batch):
+        why: list[str] = []
+        for batch, more in self._chunks(_positive(n), seed, self.model.sample, judged):
             batches.append(batch)
-            if sum(map(len, batches)) >= n:
+            why += more
+            if why.count("") >= n or len(why) >= PATIENCE * n:
                 break
-        return self.representation.decode(type(batches[0]).cat(batches)[:n])
+        most = min(used(why, n), PATIENCE * n)
+        return self.representation.decode(type(batches[0]).cat(batches)[:most])
 
     @property
     def is_choosy(self) -> bool:
@@ -154,8 +165,8 @@ class Trained:
     def fair(self, n: int, *, seed: int = 0) -> Any:
         """Draws what scores should be of: objects among which nothing was chosen.
 
-        They are raw draws where the domain's score counts failures, and sound ones elsewhere;
-        in neither are repetitions drawn again, nor is the best taken of several.
+        `n` of them are sound; the failed draws in between come along where the domain's score
+        counts those. Repetitions are not drawn again, nor is the best taken of several.
         """
         if self.domain.counts_failures:
             return self.draw(n, seed=seed)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from genmatter.domains.molecule.network import TokenDecoder
+from genmatter.domains.molecule.openings import Openings
 from genmatter.domains.molecule.represent import MoleculeBatch
 from genmatter.domains.molecule.sequences import before
 from genmatter.domains.molecule.tally import Tally
@@ -10,6 +11,10 @@ from genmatter.domains.molecule.tokens import END, PAD, SPECIAL
 from genmatter.maths.noise import generator
 
 SIZE, LONGEST = 10, 12
+PIECES = [
+    *[()] * len(SPECIAL), ("[C]",), ("[=C]",), ("[Ring1]", "[Ring2]"), ("[Branch1]",),
+    ("[C]", "[C]", "[Ring1]", "[Ring1]"), ("[N]",),
+]  # fmt: skip
 
 
 def sequences(n, seed, properties):
@@ -98,11 +103,15 @@ def test_without_properties_there_is_nothing_to_count():
 
 @pytest.mark.parametrize("places", [0, 6])
 @pytest.mark.parametrize("far", [1.0, 10.0])
-def test_step_by_step_a_decoder_says_what_it_says_of_the_whole(places, far):
+@pytest.mark.parametrize("syntax", [False, True])
+def test_step_by_step_a_decoder_says_what_it_says_of_the_whole(places, far, syntax):
     batch = sequences(16, 6, [of_tokens, of_pairs])
     tally = fitted(of_tokens, of_pairs, n=1000)
     torch.manual_seed(0)
-    net = TokenDecoder(nn.Embedding(SIZE, 8), 5, 12, 4, 2, 0.3, places=places, tally=tally).eval()
+    openings = Openings(PIECES, 12) if syntax else None
+    net = TokenDecoder(
+        nn.Embedding(SIZE, 8), 5, 12, 4, 2, 0.3, places=places, tally=tally, openings=openings
+    ).eval()
     z, known = torch.randn(16, 4), torch.rand(16, 2) < 0.7
     wanted = far * batch.wanted * known
     told = torch.cat([wanted, known.float(), torch.ones(16, 1)], 1)
@@ -115,3 +124,16 @@ def test_step_by_step_a_decoder_says_what_it_says_of_the_whole(places, far):
     assert whole[..., ~net.unwritable].isfinite().all()
     other = net(shown, z, torch.cat([wanted + known, told[:, 2:]], 1))
     assert not other[known.any(1)].equal(whole[known.any(1)])
+
+
+def test_a_little_is_told_from_nothing_and_the_unknown_is_silent():
+    tally = Tally(SIZE, 2)
+    left = torch.tensor([[0.0, 0.0], [0.05, 0.0], [3.0, 0.0], [3.05, 0.0]])
+    wanted = torch.tensor([[1.0, torch.nan]]).expand(4, 2)
+    told = tally.written(left, wanted)
+    assert told.shape == (4, tally.width)
+    far = lambda a, b: float((told[a] - told[b])[2:].norm())
+    assert far(0, 1) > 0.2 > 10 * far(2, 3)
+    marks = told[:, 2:].unflatten(1, (2, -1))
+    assert (marks[:, 1] == 0).all()
+    assert (marks[:, 0].sum(1) > 1).all()

@@ -16,11 +16,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
 import selfies
 import torch
 
 from genmatter.domains.molecule.grammar import Grammar, make
 from genmatter.domains.molecule.molecules import Molecules, canonical, no_log
+from genmatter.domains.molecule.smiles import decoded
+from genmatter.domains.molecule.soundness import reads_back
 from genmatter.errors import DataError
 from genmatter.maths.noise import generator
 
@@ -28,6 +31,7 @@ _EDGE = ""  # before a sequence, and after it
 _SMILES = re.compile(r"\[[^]]*\]|%\d\d|Br|Cl|.")
 _CUT, _READ = 2000, 5000  # training molecules for the grammar, and for n-grams
 _ORDER = 10  # lower ones are worse on both
+_PATIENCE = 20  # draws for each that is wanted
 _LONGEST = 300  # symbols at which a sequence is given up
 
 
@@ -124,9 +128,9 @@ def baselines(train: Molecules, n: int) -> dict[str, Molecules]:
     with suppress(DataError):
         made["BRICS grammar of the training set"] = _grammar(_some(train, _CUT), n)
     rows = _some(train, _READ)
-    made["n-gram"] = _selfies_ngram(rows, n)
     made["character n-gram"] = _smiles_ngram(rows, n)
-    return {name: Molecules.of(smiles) for name, smiles in made.items()}
+    found = {name: Molecules.of(smiles) for name, smiles in made.items()}
+    return found | {"n-gram": _selfies_ngram(rows, n)}
 
 
 def _some(train: Molecules, most: int) -> Molecules:
@@ -140,10 +144,16 @@ def _grammar(train: Molecules, n: int) -> list[str]:
     return Grammar.of(train.smiles).draw(n, 0)
 
 
-def _selfies_ngram(train: Molecules, n: int) -> list[str]:
+def _selfies_ngram(train: Molecules, n: int) -> Molecules:
+    """Draws until `n` read back as they are written, or 20 times as many; all are kept."""
     model = NGram.of([list(selfies.split_selfies(s)) for s in train.selfies], _ORDER)
-    stream = random.Random("n-gram")
-    return [canonical(str(selfies.decoder("".join(model.sample(stream))))) for _ in range(n)]
+    stream, texts, sound = random.Random("n-gram"), [], 0
+    while sound < n and len(texts) < _PATIENCE * n:
+        texts.append("".join(model.sample(stream)))
+        sound += reads_back(texts[-1])
+    smiles = [canonical(decoded(text)) for text in texts]
+    found, drawn = (np.array(x, dtype=object) for x in (smiles, texts))
+    return Molecules(found, drawn=drawn)
 
 
 def _smiles_ngram(train: Molecules, n: int) -> list[str]:

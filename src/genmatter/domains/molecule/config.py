@@ -68,6 +68,8 @@ class MoleculeSamplingConfig:
     """Draw so many for each that is wanted, and keep the one nearest to the targets by RDKit."""
     unique: bool = True
     """Draw again what was drawn before."""
+    sound: bool = True
+    """Draw again what SELFIES would write otherwise: branches cut short, symbols that are lost."""
     scaffold: str = ""
     """Draw again what lacks this substructure (SMILES or SMARTS)."""
     longest: int = 0
@@ -94,6 +96,8 @@ class MoleculeCVAEConfig(Config):
     """Chance that training hides all of them, and that of each of the others."""
     tally: bool = True
     """Tell the decoder at every step what the tokens so far leave of each of them, by about."""
+    syntax: bool = True
+    """Tell the decoder which branches are open, and judge rings by the size that they close."""
     predict: tuple[str, ...] = ("qed",)
     """More properties that are predicted from the latent, so that gradients reach them."""
     tokens: Literal["merged", "symbols"] = "merged"
@@ -165,6 +169,7 @@ MoleculeCVAEConfig.presets = {
         conditions=("tpsa",),
         hide_conditions=0.0,
         tally=False,
+        syntax=False,
         predict=(),
         tokens="symbols",
         latent_dim=128,

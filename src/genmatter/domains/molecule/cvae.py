@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from genmatter.domains.molecule.config import MoleculeCVAEConfig
 from genmatter.domains.molecule.network import MoleculeEncoder, TokenDecoder
+from genmatter.domains.molecule.openings import Openings
 from genmatter.domains.molecule.represent import MoleculeBatch, MoleculeTokens
 from genmatter.domains.molecule.sequences import FORCINGS, Sequences
 from genmatter.domains.molecule.shown import Levels, Shown, hidden, reordered, spliced
@@ -115,12 +116,7 @@ class MoleculeCVAE(Generative[MoleculeBatch]):
         weight differs from one molecule to the next.
         """
         if self.training:
-            batch = hidden(batch, self.showing.hide)
-            level = self.levels.drawn(len(batch), batch.wanted.device)
-            copied = (level <= self.levels.least * _LEAST) * 1.0
-            batch, same = reordered(batch, self.showing.reorder)
-            batch, real = spliced(batch, self.showing.splice * copied)
-            real = real & same
+            batch, level, real = self._taught(batch)
         else:
             real = torch.ones(len(batch), dtype=torch.bool, device=batch.wanted.device)
             level = self.levels.at(self.levels.end, len(batch), batch.wanted.device)
@@ -128,6 +124,21 @@ class MoleculeCVAE(Generative[MoleculeBatch]):
         weight = self.warm(epoch) * level
         charged = {k: weight for k in ("kl", "free_bits") if k in found.terms}
         return Loss(found.terms, {**found.weights, **charged})
+
+    def _taught(self, batch: MoleculeBatch) -> tuple[MoleculeBatch, Tensor, Tensor]:
+        """Returns what training shows, its levels, and which rows are told to be of the data.
+
+        What is to be copied is shown as it will be asked for: without properties, and as any
+        sequence. Of what they take for the data's, networks recall what they know by heart.
+        """
+        level = self.levels.drawn(len(batch), batch.wanted.device)
+        copied = level <= self.levels.least * _LEAST
+        hide = torch.full_like(level, self.showing.hide)
+        any_ = copied if self.showing.splice else torch.zeros_like(copied)
+        batch = hidden(batch, torch.where(any_, 1.0, hide) if self.showing.hide else hide)
+        batch, same = reordered(batch, self.showing.reorder)
+        batch, whole = spliced(batch, self.showing.splice * copied)
+        return batch, level, whole & same & ~any_
 
     def course(self, epoch: float) -> dict[str, float]:
         """Returns the largest weight of the KL, and the share of true tokens that are shown."""
@@ -191,7 +202,8 @@ class MoleculeCVAE(Generative[MoleculeBatch]):
         that these may be any sequences: of what they take for the data's they recall molecules
         that they know by heart, and copy others worse.
         """
-        batch = hidden(batch, 1.0) if self.showing.hide else batch
+        one = torch.ones(len(batch), device=batch.wanted.device)
+        batch = hidden(batch, one) if self.showing.hide else batch
         return self._shown(batch, self.levels.latent, known=not self.showing.splice)
 
 
@@ -245,9 +257,10 @@ def build(config: MoleculeCVAEConfig, representation: MoleculeTokens) -> Molecul
         both=c.bidirectional, places=places,
     )  # fmt: skip
     tally = Tally(r.size, len(r.conditions)) if c.tally else None
+    wide = c.decoder_dim or c.hidden_dim
     writer = TokenDecoder(
-        embed, told, c.decoder_dim or c.hidden_dim, c.latent_dim, c.num_layers, c.dropout,
-        places=places, tally=tally,
+        embed, told, wide, c.latent_dim, c.num_layers, c.dropout, places=places, tally=tally,
+        openings=Openings(r.pieces, wide) if c.syntax else None,
     )  # fmt: skip
     choice = Choice(s.temperature, s.top_k, s.top_p)
     predictor = mlp(c.latent_dim + levels.size, c.hidden_dim, len(r.properties))

@@ -17,11 +17,14 @@ from genmatter.domains.molecule.formats import SUFFIXES, read_molecules, write
 from genmatter.domains.molecule.molecules import Molecules, canonical, no_log
 from genmatter.domains.molecule.observables import observables
 from genmatter.domains.molecule.represent import MoleculeTokens, wishes
+from genmatter.domains.molecule.soundness import sound
 from genmatter.errors import ConfigError
 from genmatter.spine import Domain, Observable, Score, Splits
 
 SHOWN = 24
 """Molecules of a grid."""
+SLIP = "written otherwise than its molecule"
+"""Why a molecule is drawn again though it is one."""
 
 
 class SmallMolecules(Domain[Molecules]):
@@ -91,6 +94,7 @@ class SmallMolecules(Domain[Molecules]):
 
         Where the sampling options ask for values of properties, the error of each joins.
         """
+        samples = self._sound(samples)
         found = metrics.score(samples, splits.test, splits.train)
         known = {o.name: o for o in self.observables}
         for name, value in wishes(self.config.sampling.target, self.config.conditions).items():
@@ -137,13 +141,20 @@ class SmallMolecules(Domain[Molecules]):
         return {o.name: o.unit for o in self.observables}
 
     def faults(self, objects: Molecules) -> list[str]:
-        """Finds what is no molecule, and what lacks the scaffold that is asked for."""
-        pattern = self._scaffold
-        return [
-            "no molecule" if not s else "" if pattern is None or _has(s, pattern)
-            else "lacks the scaffold"
-            for s in objects.smiles
-        ]  # fmt: skip
+        """Finds what has failed, and what lacks the scaffold that is asked for."""
+        pattern, failed = self._scaffold, self.failures(objects)
+        if pattern is None:
+            return failed
+        found = zip(failed, objects.smiles, strict=True)
+        return [why or ("" if _has(s, pattern) else "lacks the scaffold") for why, s in found]
+
+    def failures(self, objects: Molecules) -> list[str]:
+        """Finds what is no molecule, and SELFIES that their molecules are not written by."""
+        both = zip(objects.smiles, self._sound(objects).smiles, strict=True)
+        return ["no molecule" if not s else "" if sound else SLIP for s, sound in both]
+
+    def _sound(self, objects: Molecules) -> Molecules:
+        return sound(objects) if self.config.sampling.sound else objects
 
     @cached_property
     def _scaffold(self) -> Chem.Mol | None:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from genmatter.domains.molecule.openings import Open, Openings
 from genmatter.domains.molecule.shown import Shown
 from genmatter.domains.molecule.tally import Tally
 from genmatter.domains.molecule.tokens import BLANK, PAD, START
@@ -92,22 +93,26 @@ class TokenDecoder(nn.Module):
         dropout: Share of the numbers that training hides.
         places: Places that read z with weights of their own; 0 for none.
         tally: Of the properties, which come first in what is told; None does without.
+        openings: Of the tokens' syntax; None leaves it to the layers to count.
     """
 
     unwritable: Tensor
 
     def __init__(
         self, embed: nn.Embedding, told: int, hidden: int, latent: int, layers: int,
-        dropout: float, *, places: int, tally: Tally | None,
+        dropout: float, *, places: int, tally: Tally | None, openings: Openings | None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.embed, self.dropout = embed, nn.Dropout(dropout)
+        self.openings = openings
         size, self.layers = embed.embedding_dim, layers
         self.places = PlaceWriter(places, latent, size) if places else None
         seen = size if places else latent
         self.tally = tally
         self.counted = len(tally.base) if tally is not None else 0
-        self.writer = Recurrent(size + seen + told + self.counted, hidden, layers, dropout)
+        left = tally.width if tally is not None else 0
+        open_ = openings.width if openings is not None else 0
+        self.writer = Recurrent(size + seen + told + left + open_, hidden, layers, dropout)
         self.begin = nn.Linear(latent + told, 2 * layers * hidden)
         self.out = nn.Linear(hidden + latent, size)
         self.bias = nn.Parameter(torch.zeros(embed.num_embeddings))
@@ -138,26 +143,37 @@ class TokenDecoder(nn.Module):
         seen = self.places(z, places) if self.places is not None else along(z)
         parts = [self.embed(shown), seen.to(z.dtype), along(told)]
         if self.tally is not None:
-            parts.append(self.tally.left(self.wanted(told), shown))
+            wanted = self.wanted(told)
+            left = self.tally.left(wanted, shown)
+            parts.append(self.tally.written(left, wanted[:, None]))
+        ends = None
+        if self.openings is not None:
+            ends = self.openings.follow(shown)
+            parts.append(self.openings(ends))
         x = torch.cat(parts, -1)
-        return self.logits(self.dropout(self.writer(x, self.state(z, told))), along(z))
+        return self.logits(self.dropout(self.writer(x, self.state(z, told))), along(z), ends)
 
     def logits(
-        self, hidden: Float[Tensor, "*batch hidden"], z: Float[Tensor, "*batch latent"]
-    ) -> Float[Tensor, "*batch tokens"]:
-        """Returns the logits of the next token, from the top state and z.
+        self, hidden: Float[Tensor, "*batch hidden"], z: Float[Tensor, "*batch latent"],
+        seen: Open | None,
+    ) -> Float[Tensor, "*batch tokens"]:  # fmt: skip
+        """Returns the logits of the next token, from the top state, z and what is open.
 
         What is no token of a molecule has -inf.
         """
         x = self.out(torch.cat([hidden, z.to(hidden)], -1))
         bias = self.bias.masked_fill(self.unwritable, -torch.inf)
-        return nn.functional.linear(x, self.embed.weight, bias)
+        found = nn.functional.linear(x, self.embed.weight, bias)
+        if self.openings is None or seen is None:
+            return found
+        return found + self.openings.rings(hidden, seen)
 
     def first(self, z: Float[Tensor, "n latent"], told: Float[Tensor, "n told"]) -> State:
         """Returns what `step` begins with."""
         at = torch.zeros(len(z), dtype=torch.long, device=z.device)
         left = self.tally.begin(self.wanted(told)) if self.tally is not None else z[:, :0]
-        return (*self.state(z, told), z, told, at, torch.full_like(at, START), left)
+        open_ = self.openings.begin(len(z), z.device) if self.openings is not None else at[:, None]
+        return (*self.state(z, told), z, told, at, torch.full_like(at, START), left, open_)
 
     def wanted(self, told: Float[Tensor, "n told"]) -> Float[Tensor, "n counted"]:
         """Returns the properties that are counted, NaN where one is unknown."""
@@ -166,12 +182,18 @@ class TokenDecoder(nn.Module):
 
     def step(self, tokens: Int[Tensor, " n"], state: State) -> tuple[Tensor, State]:
         """Reads one token of each row, and returns the logits of the next one."""
-        hidden, cells, z, told, at, before, left = state
+        hidden, cells, z, told, at, before, left, open_ = state
         seen = self.places.at(z, int(at[0])) if self.places is not None and len(at) else z
         parts = [self.embed(tokens), seen.to(z.dtype), told]
         if self.tally is not None:
             left = left - self.tally.spent(before, tokens) * (at > 0)[:, None]
-            parts.append(self.tally.told(left, self.wanted(told)))
+            wanted = self.wanted(told)
+            parts.append(self.tally.written(self.tally.bounded(left, wanted), wanted))
+        ends = None
+        if self.openings is not None:
+            ends, open_ = self.openings.read(tokens, open_)
+            parts.append(self.openings(ends))
         x = torch.cat(parts, -1)
         top, (hidden, cells) = self.writer.step(x, (hidden, cells))
-        return self.logits(self.dropout(top), z), (hidden, cells, z, told, at + 1, tokens, left)
+        logits = self.logits(self.dropout(top), z, ends)
+        return logits, (hidden, cells, z, told, at + 1, tokens, left, open_)

@@ -102,11 +102,11 @@ def reordered(batch: MoleculeBatch, share: float) -> tuple[MoleculeBatch, Bool[T
     return batch.replace(tokens=tokens, mask=tokens != PAD), same
 
 
-def hidden(batch: MoleculeBatch, chance: float) -> MoleculeBatch:
-    """Hides all properties of a row with that chance, and each of the others with it too."""
+def hidden(batch: MoleculeBatch, chance: Float[Tensor, " n"]) -> MoleculeBatch:
+    """Hides all properties of a row with its chance, and each of the others with it too."""
     shape, device = batch.wanted.shape, batch.wanted.device
-    whole = torch.rand(len(batch), 1, device=device) < chance
-    gone = whole | (torch.rand(shape, device=device) < chance)
+    whole = torch.rand(len(batch), 1, device=device) < chance[:, None]
+    gone = whole | (torch.rand(shape, device=device) < chance[:, None])
     return batch.replace(wanted=batch.wanted.masked_fill(gone, torch.nan))
 
 

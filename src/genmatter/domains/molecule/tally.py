@@ -12,6 +12,7 @@ would have to count otherwise. Where the estimate is poor the network learns to 
 
 __all__ = ["Tally"]
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -23,10 +24,15 @@ from torch import Tensor, nn
 
 from genmatter.domains.molecule.represent import MoleculeBatch
 from genmatter.domains.molecule.tokens import START
+from genmatter.nn.embed import bumps
 
 _RIDGE = 3.0  # squared standard deviations of a weight that cost as much as one of the property
 _PAIR = 0.5  # how much likelier a weight of a token is to be large than one of a pair, squared
 _FARTHEST = 6.0  # standard deviations that are told apart
+_NEAR, _BUMPS = (
+    0.1,
+    13,
+)  # standard deviations that are told apart near 0, and marks from end to end
 
 
 class Tally(nn.Module):
@@ -44,6 +50,7 @@ class Tally(nn.Module):
         super().__init__()
         self.register_buffer("pairs", torch.zeros(tokens, tokens, properties))
         self.register_buffer("base", torch.zeros(properties))
+        self.width = properties * (1 + _BUMPS)
 
     def begin(self, wanted: Float[Tensor, "n properties"]) -> Float[Tensor, "n properties"]:
         """Returns what is left before the first token; 0 of what is unknown."""
@@ -67,11 +74,24 @@ class Tally(nn.Module):
         spent = self.spent(shown[:, :-1], shown[:, 1:]).cumsum(1)
         spent = nn.functional.pad(spent, (0, 0, 1, 0))
         left = self.begin(wanted)[:, None] - spent
-        return self.told(left, wanted[:, None])
+        return self.bounded(left, wanted[:, None])
 
-    def told(self, left: Tensor, wanted: Tensor) -> Tensor:
+    def bounded(self, left: Tensor, wanted: Tensor) -> Tensor:
         """Returns what a network is told: nothing of the unknown, and no extremes."""
         return (left * wanted.isfinite()).clamp(-_FARTHEST, _FARTHEST)
+
+    def written(
+        self, left: Float[Tensor, "*places properties"], wanted: Float[Tensor, "*rows properties"]
+    ) -> Float[Tensor, "*places told"]:
+        """Returns what is left as a network reads it.
+
+        Each is told as it is, and by bumps that stand close together near 0, since whether a
+        little is left or nothing decides if a molecule can end.
+        """
+        known = wanted.isfinite()
+        near = (left / _NEAR).asinh() / math.asinh(_FARTHEST / _NEAR)
+        marks = bumps(((near + 1) / 2).flatten(), _BUMPS).unflatten(0, left.shape)
+        return torch.cat([left, (marks * known[..., None]).flatten(-2)], -1)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[MoleculeBatch]) -> None:
