@@ -85,7 +85,7 @@ class MoleculeCVAEConfig(Config):
     data: MoleculeDataConfig = MoleculeDataConfig()
     sampling: MoleculeSamplingConfig = MoleculeSamplingConfig()
     optim: Optim = Optim(
-        epochs=60, batch_size=64, lr=2e-3, schedule="cosine", warmup_steps=200, grad_clip=5.0,
+        epochs=45, batch_size=64, lr=2e-3, schedule="cosine", warmup_steps=200, grad_clip=5.0,
         weight_decay=0.01, ema=0.999, keep="last",
     )  # fmt: skip
     seed: int = 67
@@ -120,7 +120,7 @@ class MoleculeCVAEConfig(Config):
     """Whether the encoder reads from both ends."""
     places: int = 64
     """Places of a sequence, at most, that have ways of their own into the latent and out."""
-    dropout: float = 0.1
+    dropout: float = 0.2
     """Share of the numbers between layers that training hides."""
     word_dropout: float = 0.0
     """Share of the decoder's input tokens that training hides."""
@@ -128,7 +128,7 @@ class MoleculeCVAEConfig(Config):
     """Gaussians, at most, of the prior that is fitted after training; 0 leaves it at N(0, 1)."""
     orders: int = 0
     """In how many other orders of its atoms a training molecule is written, at most."""
-    reorder: float = 0.7
+    reorder: float = 0.5
     """Share of the training sequences that are in another order than the canonical one."""
     splice: float = 0.6
     """Share of the sequences at the lowest weight that are made of parts of two molecules."""

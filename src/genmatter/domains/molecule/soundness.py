@@ -19,13 +19,14 @@ import numpy as np
 import selfies
 
 from genmatter.domains.molecule.molecules import Molecules
+from genmatter.domains.molecule.smiles import decoded
 
 
 @lru_cache(maxsize=200_000)
 def reads_back(text: str) -> bool:
     """Says whether the molecule that a SELFIES spells is written by the same SELFIES again."""
     try:
-        return selfies.encoder(selfies.decoder(text)) == text
+        return selfies.encoder(decoded(text)) == text
     except (selfies.DecoderError, selfies.EncoderError):
         return False
 
