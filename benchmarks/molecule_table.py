@@ -44,7 +44,7 @@ COPIES = ("exact", "tokens", "similarity")
 """Scores of the second one, beside what latents say."""
 TARGETS = (30.0, 50.0, 70.0, 120.0)
 """TPSA that is asked for, in square angstrom; the last is beyond the data."""
-BEST_OF, GUIDANCE = 8, 2.0
+BEST_OF, GUIDANCE = 8, (2.0, 4.0)
 SEEDS = (0, 1, 2)
 CHOOSING = 1024
 """Molecules whose latents are told apart, which bounds the mutual information."""
@@ -185,7 +185,7 @@ def targets(run: Path, n: int) -> Rows:
     free = _loaded(run).sample(n).objects
     ways: dict[str, dict[str, Any]] = {
         "**raw**": {},
-        f"**raw, guidance {GUIDANCE:g}**": {"guidance": GUIDANCE},
+        **{f"**raw, guidance {w:g}**": {"guidance": w} for w in GUIDANCE},
         f"**best of {BEST_OF}**": {"best_of": BEST_OF},
     }
     rows: Rows = {"**not asked for**": {}, **{name: {} for name in ways}}
