@@ -1,6 +1,16 @@
 """Where sequences come from: an alignment in a file, or a family that is simulated."""
 
-__all__ = ["Summary", "family", "load", "motif", "prepared", "summary", "write_dropped"]
+__all__ = [
+    "Summary",
+    "effective",
+    "family",
+    "load",
+    "motif",
+    "numbers",
+    "prepared",
+    "summary",
+    "write_dropped",
+]
 
 import csv
 import re
@@ -15,6 +25,7 @@ from genmatter.domains.protein import alignments
 from genmatter.domains.protein.clusters import clusters, deal
 from genmatter.domains.protein.config import ProteinDataConfig
 from genmatter.domains.protein.family import Family, simulated
+from genmatter.domains.protein.formats import ranges
 from genmatter.domains.protein.labels import joined, read_table
 from genmatter.domains.protein.prepare import Dropped, Prepared, prepare
 from genmatter.domains.protein.sequences import ALPHABET, Numbering, Sequences
@@ -173,7 +184,7 @@ def summary(told: ProteinDataConfig) -> Summary:
         "columns": f"{x.sites:,} of {found.columns:,}",
     }
     if x.numbering.focus:
-        facts["focus"] = f"{x.numbering.focus}, columns {_ranges(x.numbering.positions)}"
+        facts["focus"] = f"{x.numbering.focus}, columns {ranges(x.numbering.positions)}"
     if found.unknown:
         facts["unknown residues"] = f"{found.unknown:,}, taken for gaps"
     facts |= {f"left out: {k}": v for k, v in _first_lines(found.dropped).items()}
@@ -182,23 +193,31 @@ def summary(told: ProteinDataConfig) -> Summary:
     facts["splits"] = ", ".join(f"{len(s):,} {name}" for name, s in parts.items())
     if told.identity:
         facts["effective sequences"] = (
-            f"{_effective(told, _stamp(told)):,.0f} of {len(parts['train']):,} to train on, at "
+            f"{effective(told):,.0f} of {len(parts['train']):,} to train on, at "
             f"{told.identity:.0%} identity"
         )
     return Summary(facts, found.dropped)
 
 
+def numbers(told: ProteinDataConfig) -> tuple[str, ...]:
+    """Returns the table's columns of numbers; of a table that is gone, all that were asked for."""
+    if not told.labels:
+        return ()
+    try:
+        return tuple(prepared(told).sequences.columns)
+    except DataError:
+        return told.columns
+
+
+def effective(told: ProteinDataConfig) -> float:
+    """Returns the effective number of training sequences; all of them without weights."""
+    return _effective(told, _stamp(told))
+
+
 @lru_cache(maxsize=2)
 def _effective(told: ProteinDataConfig, stamp: object) -> float:
-    return float(weights(_dealt(told, stamp).splits.train.residues, told.identity).sum())
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Writes increasing numbers as ranges, such as 29-52, 54-286."""
-    edges = np.flatnonzero(np.diff(numbers) > 1).tolist()
-    starts = [numbers[0], *(numbers[k + 1] for k in edges)]
-    ends = [*(numbers[k] for k in edges), numbers[-1]]
-    return ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in zip(starts, ends, strict=True))
+    train = _dealt(told, stamp).splits.train
+    return float(weights(train.residues, told.identity).sum()) if told.identity else len(train)
 
 
 def _first_lines(dropped: Sequence[Dropped], most: int = 3) -> dict[str, str]:

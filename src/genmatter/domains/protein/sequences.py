@@ -3,12 +3,14 @@
 __all__ = ["ALPHABET", "GAP", "Numbering", "Sequences", "letters"]
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int8
 from torch import Tensor
+
+from genmatter.errors import DataError
 
 ALPHABET = "-ACDEFGHIKLMNPQRSTVWY"
 """What each number of a residue stands for: 0 is the gap, 1 to 20 the amino acids by letter."""
@@ -41,6 +43,11 @@ class Numbering:
     def plain(cls, sites: int) -> "Numbering":
         """Counts columns from 1."""
         return cls(tuple(range(1, sites + 1)))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether columns are counted from 1, without a focus sequence."""
+        return not self.focus and self.positions == tuple(range(1, len(self.positions) + 1))
 
     @property
     def wild_type(self) -> str:
@@ -90,6 +97,26 @@ class Sequences:
             {k: torch.cat([s.columns.get(k, nan(s)) for s in sets]) for k in numbers},
             {k: np.concatenate([s.labels.get(k, none(s)) for s in sets]) for k in texts},
         )
+
+    def onto(self, numbering: Numbering) -> "Sequences":
+        """Returns the columns of another numbering, found by their numbers.
+
+        Raises:
+            DataError: A column is not there.
+        """
+        if numbering.positions == self.numbering.positions:
+            return replace(self, numbering=numbering)
+        at = {number: k for k, number in enumerate(self.numbering.positions)}
+        if self.sites == len(numbering.positions) and self.numbering.is_plain:
+            return replace(self, numbering=numbering)  # as a model's samples in a bare file
+        lacking = [number for number in numbering.positions if number not in at]
+        if lacking:
+            raise DataError(
+                f"sequences of {self.sites} columns lack {len(lacking)} of "
+                f"{len(numbering.positions)} columns, number {lacking[0]} first"
+            )
+        some = [at[number] for number in numbering.positions]
+        return replace(self, residues=self.residues[:, some], numbering=numbering)
 
     @property
     def sites(self) -> int:

@@ -15,7 +15,7 @@ References:
     | https://doi.org/10.1038/s41586-021-04043-8
 """
 
-__all__ = ["balanced", "effective", "weights"]
+__all__ = ["balanced", "weights"]
 
 from dataclasses import replace
 
@@ -59,8 +59,3 @@ def balanced(sequences: Sequences, identity: float) -> Sequences:
         return replace(sequences, weights=None)
     w = weights(sequences.residues, identity)
     return replace(sequences, weights=w / w.mean())
-
-
-def effective(sequences: Sequences, identity: float) -> float:
-    """Returns the effective number of sequences; all of them where the share is 0."""
-    return float(weights(sequences.residues, identity).sum()) if identity else len(sequences)
