@@ -125,33 +125,34 @@ def _called(sequences: Sequences, k: int) -> str:
 
 
 def logos(sets: Mapping[str, Sequences], marks: Sequence[int] = ()) -> Figure:
-    """Draws which residues each site has, by bits of information, a row for each 60 sites.
+    """Draws which residues each site has, by bits of information, in rows of at most 60 sites.
 
     Args:
         sets: What to draw, one below the other; gaps take their share of a site's height away.
         marks: Columns, from 0, that have an arrow, such as a catalytic triad's.
     """
-    import logomaker
-
     first = next(iter(sets.values()))
-    starts = range(0, first.sites, _ROW)
+    wide = _even(first.sites, _ROW)
+    starts = range(0, first.sites, wide)
     with style():
         sheet = figure(WIDTH, (0.95 * len(sets) + 0.35) * len(starts))
-        grid = sheet.subplots(len(sets) * len(starts), 1, squeeze=False)[:, 0]
-        for k, start in enumerate(starts):
-            for row, (name, s) in enumerate(sets.items()):
-                axes = grid[k * len(sets) + row]
-                some = slice(start, min(start + _ROW, first.sites))
-                table = _information(frequencies(s)[some])
-                _logo(logomaker, axes, table, s.numbering.positions[some])
+        grid = sheet.subplots(len(sets) * len(starts), 1, squeeze=False)[:, 0].tolist()
+        for start in starts:
+            some = slice(start, start + wide)
+            numbers = first.numbering.positions[some]
+            here = [at - start for at in marks if start <= at < start + wide]
+            for name, s in sets.items():
+                axes = grid.pop(0)
+                _logo(axes, _information(frequencies(s)[some]), numbers, wide)
                 axes.set_ylabel(f"{name}, bits")
-                for at in marks if not row else ():
-                    if start <= at < start + _ROW:
-                        axes.annotate(
-                            "", (at - start, 4.4), (at - start, 5.2), annotation_clip=False,
-                            arrowprops={"arrowstyle": "-|>", "color": INKS["warning"].light},
-                        )  # fmt: skip
+                axes.plot(here, [4.75] * len(here), "v", color=INKS["warning"].light, markersize=4)
     return sheet
+
+
+def _even(sites: int, most: int) -> int:
+    """Returns how wide rows are that are as even as can be, none wider than that."""
+    rows = -(-sites // most)
+    return -(-sites // rows)
 
 
 def _information(f: Float[Tensor, "sites states"]) -> Float[Tensor, "sites twenty"]:
@@ -162,14 +163,15 @@ def _information(f: Float[Tensor, "sites states"]) -> Float[Tensor, "sites twent
     return p * bits * there
 
 
-def _logo(logomaker: object, axes: Axes, table: Tensor, numbers: Sequence[int]) -> None:
+def _logo(axes: Axes, table: Tensor, numbers: Sequence[int], wide: int) -> None:
+    import logomaker
     import pandas as pd
 
     heights = pd.DataFrame(table.numpy(), columns=[*ALPHABET[1:]])
     colours = {some: INKS[ink].light for some, ink in KINDS.items()}
     logomaker.Logo(heights, ax=axes, color_scheme=colours, width=0.92)  # pyright: ignore
     at = [k for k, n in enumerate(numbers) if n % 10 == 0]
-    axes.set(ylim=(0, 4.4), xlim=(-0.6, _ROW - 0.4), yticks=(0, 2, 4))
+    axes.set(ylim=(0, 5), xlim=(-0.6, wide - 0.4), yticks=(0, 2, 4))
     axes.set_xticks(at, [str(numbers[k]) for k in at])
     axes.grid(visible=False)
 
@@ -281,14 +283,15 @@ def heat_map(
     order = [ALPHABET.index(one) - 1 for one in _ORDER]
     known = values[values.isfinite()].double()
     far = float(torch.quantile(known.abs()[:1_000_000], 0.99)) if len(known) else 1.0
-    rows = -(-len(values) // _WIDE)
+    wide = _even(len(values), _WIDE)
+    rows = -(-len(values) // wide)
     with style():
         sheet = figure(WIDTH, 2.3 * rows + 0.3)
         grid = sheet.subplots(rows, 1, squeeze=False)[:, 0]
         for k, axes in enumerate(grid):
-            some = slice(k * _WIDE, (k + 1) * _WIDE)
+            some = slice(k * wide, (k + 1) * wide)
             part = values[some][:, order].T.numpy()
-            shown = np.pad(part, ((0, 0), (0, _WIDE - part.shape[1])), constant_values=np.nan)
+            shown = np.pad(part, ((0, 0), (0, wide - part.shape[1])), constant_values=np.nan)
             axes.imshow(shown, cmap=DIVERGING, norm=Normalize(-far, far), aspect="auto")
             _marked(axes, wild_type[some], positions[some])
         scale = ScalarMappable(Normalize(-far, far), DIVERGING)
