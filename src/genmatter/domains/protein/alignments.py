@@ -1,10 +1,12 @@
 """Alignments as their files have them: FASTA, A2M, A3M, Stockholm, with gzip or without.
 
-A2M and A3M write what is inserted between columns in small letters (A2M fills up with dots). So
-small letters and dots are taken away, and what remains are the columns, if all sequences have
-equally many then. If not, but all lines are equally long, small letters are residues as any and
-dots are gaps. Selenocysteine (U) is read as cysteine and pyrrolysine (O) as lysine; X, B, Z and J
-are residues that nobody knows; a stop (*) is a gap.
+A2M and A3M write what is inserted between columns in small letters, and A2M fills up with dots.
+Places that hold nothing but small letters and dots are no columns. If small and capital letters
+share a place, small letters are taken away, if that makes columns and no dots tell otherwise;
+else small letters are residues as any, and dots are gaps.
+
+Selenocysteine (U) is read as cysteine and pyrrolysine (O) as lysine; X, B, Z and J are residues
+that nobody knows; a stop (*) is a gap.
 
 References:
     | The formats: HMMER user's guide, and Pfam's Stockholm 1.0
@@ -221,16 +223,23 @@ def _refuse_dna(path: Path, records: list[Record]) -> None:
 
 
 def _aligned(path: Path, records: list[Record]) -> Alignment:
-    kept = [r.codes[r.codes < _SMALL] for r in records]
-    inserts = len(kept[0]) > 0 and len({len(k) for k in kept}) == 1
-    rows = kept if inserts else [residues(r.codes) for r in records]
-    lengths = [len(row) for row in rows]
-    if len({*lengths}) > 1:
-        odd = next(k for k, n in enumerate(lengths) if n != lengths[0])
-        first, other = records[0], records[odd]
-        raise DataError(
-            f"{path}: line {other.line}: {other.name!r} has {lengths[odd]} columns, but "
-            f"{first.name!r} has {lengths[0]}: the sequences are not aligned; {_ADVICE}"
-        )
-    small = any((r.codes >= _SMALL).any() for r in records)
-    return Alignment(np.stack(rows), records, inserts and small)
+    rows = [r.codes for r in records]
+    even = len({len(row) for row in rows}) == 1
+    if even:
+        raw = np.stack(rows)
+        inserted = raw >= _SMALL
+        apart = inserted.all(0)
+        if (inserted.any(0) == apart).all() and not apart.all():
+            return Alignment(raw[:, ~apart], records, bool(apart.any()))
+    kept = [row[row < _SMALL] for row in rows]
+    dots = any((row == _DOT).any() for row in rows)
+    if len(kept[0]) and len({len(row) for row in kept}) == 1 and not (even and dots):
+        return Alignment(np.stack(kept), records, inserts=True)
+    if even:
+        return Alignment(residues(np.stack(rows)), records, inserts=False)
+    shown = kept if len({len(row) for row in kept}) > 1 else rows
+    odd = next(k for k, row in enumerate(shown) if len(row) != len(shown[0]))
+    raise DataError(
+        f"{path}: line {records[odd].line}: {records[odd].name!r} has {len(shown[odd])} columns, "
+        f"but {records[0].name!r} has {len(shown[0])}: the sequences are not aligned; {_ADVICE}"
+    )
