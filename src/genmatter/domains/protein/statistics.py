@@ -14,19 +14,21 @@ References:
 __all__ = ["Agreement", "frequencies", "pairs_agree", "strongest", "triplets_agree"]
 
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from genmatter.domains.protein.clusters import clusters
 from genmatter.domains.protein.sequences import ALPHABET, Sequences
-from genmatter.maths.noise import generator
 
 STATES = len(ALPHABET)
 _BLOCK = 2**25
 """Numbers of a block of pair frequencies: 128 MB."""
-_SITES = 160
-"""Sites among which triplets are looked for."""
+_SIMILAR, _SITES = 0.8, 160
+"""Share of equal residues of a cluster; sites among which triplets are looked for."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Agreement:
     """Pearson's correlation; 0 where one of both never varies."""
     slope: float
     r"""How much of x is in y. Chance in x would make it too small, so that x is taken from two
-    halves of the reference, which have no chance in common:
+    halves of the reference, which have no near copies in common:
     :math:`\operatorname{cov}(y, x_1 + x_2) / 2 \operatorname{cov}(x_1, x_2)`. It is 0 where the
     halves have nothing in common."""
 
@@ -94,14 +96,29 @@ def _blocks(sites: int) -> list[slice]:
     return [slice(k, min(k + step, sites)) for k in range(0, sites, step)]
 
 
-def _halves(s: Sequences) -> tuple[Sequences, Sequences]:
-    order = torch.randperm(len(s), generator=generator("protein", "halves"))
-    return s[order[::2]], s[order[1::2]]
+@lru_cache(maxsize=4)
+def halves(s: Sequences) -> tuple[Sequences, Sequences]:
+    """Deals out clusters of similar sequences to two halves, the largest ones first.
+
+    So near copies, whose chance is one, are in one half.
+    """
+    of = clusters(s.residues, _SIMILAR)
+    mass = np.bincount(of, _weights(s).numpy())
+    order = np.random.default_rng(0).permutation(len(mass))
+    order = order[np.argsort(-mass[order], kind="stable")]
+    side, sums = np.zeros(len(mass), int), [0.0, 0.0]
+    for k in order:
+        side[k] = int(sums[1] < sums[0])
+        sums[side[k]] += mass[k]
+    if len(mass) < 2:
+        side = of = np.arange(len(s)) % 2
+    rows = [torch.from_numpy(np.flatnonzero(side[of] == k)) for k in range(2)]
+    return s[rows[0]], s[rows[1]]
 
 
 def pairs_agree(samples: Sequences, test: Sequences) -> Agreement:
     """Compares C of all pairs of different sites; memory is bounded."""
-    found, sets = _Moments(), (samples, test, *_halves(test))
+    found, sets = _Moments(), (samples, test, *halves(test))
     for some in _blocks(test.sites):
         first = torch.arange(some.start, some.stop).repeat_interleave(STATES)
         second = torch.arange(test.sites).repeat_interleave(STATES)
@@ -153,7 +170,7 @@ def _triplet(s: Sequences, at: Int[Tensor, " 3"], f: Tensor) -> Float[Tensor, " 
 
 def triplets_agree(samples: Sequences, test: Sequences, triplets: Int[Tensor, "n 3"]) -> Agreement:
     """Compares C of the states of some triplets of sites."""
-    found, sets = _Moments(), (samples, test, *_halves(test))
+    found, sets = _Moments(), (samples, test, *halves(test))
     lone = [frequencies(s) for s in sets]
     for at in triplets:
         found.add(*(_triplet(s, at, f) for s, f in zip(sets, lone, strict=True)))
