@@ -23,6 +23,7 @@ from genmatter.maths.noise import stream
 from genmatter.recipes import able, find_all
 from genmatter.run import Run
 from genmatter.spine import (
+    Contrast,
     Domain,
     Generative,
     Latent,
@@ -41,6 +42,7 @@ NEEDS: dict[str, type] = {
     "optimise": Latent,
     "reconstruct": Latent,
     "score": Likelihood,
+    "score variants": Contrast,
     "search": Latent,
     "steer": Steerable,
 }

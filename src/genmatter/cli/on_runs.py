@@ -2,7 +2,9 @@
 
 __all__ = ["HANDLERS"]
 
+import argparse
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -61,14 +63,45 @@ def score(argv: list[str]) -> None:
     parser = parser_for("score")
     parser.add_argument("source", nargs="?", default="test", help="a file, train, valid or test")
     parser.add_argument("--importance", type=int, default=1, help="draws of the latent")
+    parser.add_argument("--mutants", help="a file of variants, such as A42G, to score instead")
+    parser.add_argument("--scan", action="store_true", help="or score every single change")
+    parser.add_argument("--dms", help="a file of variants and what was measured, to compare with")
+    parser.add_argument("--column", default="", help="the column of that; all of numbers without")
+    parser.add_argument("--wild", default="", help=f"what changes, if not the focus: {_ONE}")
+    parser.add_argument("--with", dest="others", nargs="+", default=[], help="more runs, averaged")
+    parser.add_argument("--draws", type=int, default=64, help="latents of the wild type")
     parser.add_argument("--out", help="the CSV file to write")
     known = parser.parse_args(argv)
     from genmatter import api
 
+    if known.mutants or known.scan or known.dms:
+        _score_variants(known)
+        return
     columns = api.score(known.run, known.source, importance=known.importance, out=known.out)
     for name, values in columns.items():
         known = values[values.isfinite()]
         print(f"{name:24} {known.mean():10.4f} +- {known.std():.4f} over {len(known)}")
+
+
+def _score_variants(known: argparse.Namespace) -> None:
+    if sum(map(bool, (known.mutants, known.scan, known.dms))) > 1:
+        raise ConfigError("--mutants, --scan and --dms exclude each other")
+    from genmatter import api
+
+    found = api.score_variants(
+        known.run, known.mutants or known.dms, others=known.others, wild=known.wild,
+        draws=known.draws, measured=known.column, out=known.out,
+    )  # fmt: skip
+    names, reasons = found.variants.names, Counter(why for why in found.variants.reasons if why)
+    print(
+        f"{len(found.score)} of {len(names)} variants scored, by {len(found.runs)} run{'s' * (len(found.runs) > 1)}"
+    )
+    for why, count in reasons.most_common():
+        print(f"  {count:8} not scored: {why}")
+    for assay in found.assays:
+        print(f"rank correlation with {assay.name}, {assay.count} variants")
+        for name, value in assay.spearman.items():
+            print(f"  {name:24} {value:8.3f}")
 
 
 def reconstruct(argv: list[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from genmatter.config import replaced
@@ -18,8 +19,15 @@ from genmatter.domains.protein.formats import SUFFIXES, read, write
 from genmatter.domains.protein.observables import labelled, observables
 from genmatter.domains.protein.represent import AlignedSites
 from genmatter.domains.protein.sequences import ALPHABET, GAP, Sequences, letters
+from genmatter.domains.protein.variants import (
+    all_single,
+    heat,
+    potts_differences,
+    read_variants,
+    site_differences,
+)
 from genmatter.errors import DataError
-from genmatter.spine import Domain, Observable, Score, Splits
+from genmatter.spine import Domain, Observable, Score, Splits, Variants
 
 _SAME = 0.8
 """Share of equal residues above which a test sequence has a near copy in the training split."""
@@ -101,6 +109,27 @@ class ProteinFamily(Domain[Sequences]):
 
     def baselines(self, train: Sequences, n: int) -> dict[str, Sequences]:
         return baselines(train, n)
+
+    def variants(self, wild: Sequences, table: Path | None) -> Variants[Sequences]:
+        """Returns the variants that a file asks for, or every exchange of one residue."""
+        return all_single(wild) if table is None else read_variants(table, wild)
+
+    def simplest(self, train: Sequences, variants: Variants[Sequences]) -> dict[str, Tensor]:
+        """Scores variants by the frequencies of sites, and by a Potts model."""
+        found = {
+            "site frequencies": site_differences(train, variants),
+            "Potts model": potts_differences(train, variants),
+        }
+        return {name: scores for name, scores in found.items() if scores is not None}
+
+    def landscape(self, variants: Variants[Sequences], scores: Tensor) -> Figure | None:
+        """Draws the scores of single exchanges by site and residue."""
+        values = heat(variants, scores)
+        if not values.isfinite().any():
+            return None
+        wild = variants.wild
+        positions = wild.numbering.positions
+        return figures.heat_map(values, wild.texts[0], positions, "nats beside the wild type")
 
     def draw(self, objects: Sequences, titles: Sequence[str]) -> str:
         return figures.strip(objects, titles)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genmatter.config import closest
 from genmatter.domains.protein.contacts import Order, coupled, elimination, strengths
-from genmatter.domains.protein.sequences import ALPHABET, Numbering, Sequences
+from genmatter.domains.protein.sequences import ALPHABET, Numbering, Sequences, letters
 from genmatter.errors import ConfigError, RepresentationError
 from genmatter.loading.batch import Batch
 from genmatter.spine import Representation
@@ -158,6 +158,13 @@ class AlignedSites(Representation[Sequences, AlignedBatch]):
             torch.full((n, len(self.properties)), torch.nan),
             classes,
         )
+
+    def wild(self) -> Sequences | None:
+        """Returns the focus sequence, where there is one."""
+        text = self.numbering.wild_type
+        if not text:
+            return None
+        return Sequences.of(letters(text)[None], self.numbering)
 
     def wanted(self, said: str) -> tuple[int, int]:
         """Returns the numbers, from 0, of a label and of one of its texts: COLUMN=TEXT.
