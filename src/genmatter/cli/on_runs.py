@@ -93,9 +93,8 @@ def _score_variants(known: argparse.Namespace) -> None:
         draws=known.draws, measured=known.column, out=known.out,
     )  # fmt: skip
     names, reasons = found.variants.names, Counter(why for why in found.variants.reasons if why)
-    print(
-        f"{len(found.score)} of {len(names)} variants scored, by {len(found.runs)} run{'s' * (len(found.runs) > 1)}"
-    )
+    by = f"{len(found.runs)} run{'s' * (len(found.runs) > 1)}"
+    print(f"{len(found.score)} of {len(names)} variants scored, by {by}")
     for why, count in reasons.most_common():
         print(f"  {count:8} not scored: {why}")
     for assay in found.assays:

@@ -158,7 +158,7 @@ def test_the_bounds_are_below_the_likelihood():
     assert (draws.mean(0) < exact + 4 * error).all()
     assert (draws.mean(0) < exact - 1e-3).any()
     torch.testing.assert_close(tight, exact, atol=0.05, rtol=0)
-    priced = -loss.mean(0) + model.loss(batch, math.inf).terms["couplings"]
+    priced = -loss.mean(0) + model.loss(batch, math.inf).terms["prior"]
     torch.testing.assert_close(priced, draws.mean(0), atol=0.5, rtol=0)
 
 
@@ -179,16 +179,23 @@ def test_sequences_count_by_their_weights():
     assert gradient(batch.replace(weights=torch.zeros(4))).abs().max() == 0
 
 
-def test_the_couplings_prior_is_a_density_per_effective_sequence(couplings):
-    law = torch.distributions.Normal(0.0, 0.5)
-    known = -(law.log_prob(couplings.table[:-1]) - law.log_prob(torch.zeros(()))).sum()
-    torch.testing.assert_close(couplings.prior(0.5), known)
-    _, objects, representation, model = family_of(coupling_scale=0.5)
-    table = model.vae.decoder.couplings
+def test_the_prior_is_a_density_per_effective_sequence():
+    """Of couplings and of the last weights, each of its own width."""
+    _, objects, representation, model = family_of(coupling_scale=0.5, weight_scale=0.1)
+    table, last = model.vae.decoder.couplings.table, model.vae.decoder.net.fc2.weight
     with torch.no_grad():
-        table.table[0] = 1.0
-    term = model.loss(representation.encode(objects), 0.0).terms["couplings"]
-    torch.testing.assert_close(term, (table.prior(0.5) / 300).expand(300))
+        table[0] = 1.0
+    nats = 0.0
+    for w, scale in ((table, 0.5), (last, 0.1)):
+        law = torch.distributions.Normal(0.0, scale)
+        nats -= (law.log_prob(w) - law.log_prob(torch.zeros(()))).double().sum()
+    batch = representation.encode(objects)
+    term = model.loss(batch, 0.0).terms["prior"]
+    torch.testing.assert_close(term.double(), (nats / 300).expand(300), rtol=1e-4, atol=0)
+    heavy = model.loss(batch.replace(weights=2 * batch.weights), 0.0)
+    assert heavy.weights["prior"] == 1  # not of any one sequence
+    free = family_of(coupling_scale=0.0, weight_scale=0.0)[3]
+    assert "prior" not in free.loss(batch, 0.0).terms
 
 
 def test_differences_are_those_of_whole_sequences():

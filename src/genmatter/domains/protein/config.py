@@ -101,6 +101,8 @@ class ProteinVAEConfig(Config):
     """How far above the noise two sites' coupling has to stand, in its standard deviations."""
     coupling_scale: float = 0.5
     """Standard deviation of couplings before anything is seen, kT; 0 leaves them free."""
+    weight_scale: float = 0.0
+    """Standard deviation of the decoder's last weights, in the same sense."""
     site_frequencies: bool = True
     """Start the logits at those of the training split's residues."""
     beta: float = 1.0
@@ -128,6 +130,8 @@ ProteinVAEConfig.presets = {
         decoder_dims=(256,),
         dropout=0.0,
         couplings=0,
+        coupling_scale=0.0,
+        weight_scale=0.0,
         site_frequencies=False,
         beta_warmup_epochs=0.0,
         beta_start=1.0,

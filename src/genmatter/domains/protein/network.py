@@ -94,13 +94,6 @@ class Couplings(nn.Module):
         """Returns the sites whose probability depends on those that are changed."""
         return (changed.float() @ self.reach.float()) > 0
 
-    def prior(self, scale: float) -> Float[Tensor, ""]:
-        """Returns minus the log-density of all couplings under a normal one of that width, nats.
-
-        Up to a constant.
-        """
-        return self.table.square().sum() / (2 * scale**2)
-
     def _at(self, residues: Tensor, site: int | slice) -> Tensor:
         rows = self.rows[site]
         return torch.where(rows == self.count * self.states, rows, rows + residues)

@@ -39,7 +39,7 @@ from genmatter.spine import Generative, Loss
 
 _RARE = 1e-4
 """Share that a residue has at least where logits start."""
-_UNWEIGHTED = ("couplings",)
+_UNWEIGHTED = ("prior",)
 _MOST_FITTED = 8192
 """Latents, drawn by their sequences' weights, that the prior is fitted to."""
 
@@ -106,8 +106,9 @@ class ProteinVAE(Generative[AlignedBatch]):
     def loss(self, batch: AlignedBatch, epoch: float) -> Loss:
         """Returns the terms of the VAE, in nats per sequence, each counted by its weight.
 
-        `couplings` is minus the log-density of the couplings' prior, in nats per effective
-        training sequence, and `properties` half the squared errors of what is predicted.
+        `prior` is minus the log-density of couplings and of the decoder's last weights, in nats
+        per effective training sequence, and `properties` half the squared errors of what is
+        predicted.
         """
         found = self.vae.loss(batch, epoch)
         weights = {
@@ -223,14 +224,15 @@ def build(config: ProteinVAEConfig, representation: AlignedSites) -> ProteinVAE:
     known = torch.tensor(r.frequencies).clamp_min(_RARE).log()
     fields = known if c.site_frequencies else torch.zeros_like(known)
     predictor = mlp(c.latent_dim, c.encoder_dim, len(c.predict)) if c.predict else None
+    net = _fields_of(c, r.sites, states)
     vae = VAE(
         encoder=Encoder(ProteinEncoder(size, c.encoder_dim, c.latent_dim, c.dropout)),
-        decoder=Decoder(_fields_of(c, r.sites, states), fields, couplings, s.temperature),
+        decoder=Decoder(net, fields, couplings, s.temperature),
         shape=lambda given: (len(given), c.latent_dim),
         prior=MixturePrior(c.latent_dim, c.prior_parts),
         beta=lambda epoch: ramp(epoch, c.beta_start, c.beta, c.beta_warmup_epochs),
         free_bits=c.free_bits,
-        penalties=_penalties(c, r, couplings, predictor),
+        penalties=_penalties(c, r, net, couplings, predictor),
         temperature=s.latent_temperature,
         noise=s.draw == "sample",
     )
@@ -239,7 +241,7 @@ def build(config: ProteinVAEConfig, representation: AlignedSites) -> ProteinVAE:
     return ProteinVAE(vae, predictor, r, clusters, c.clusters, s.cluster, consensus=consensus)
 
 
-def _fields_of(c: ProteinVAEConfig, sites: int, states: int) -> nn.Module:
+def _fields_of(c: ProteinVAEConfig, sites: int, states: int) -> ProteinDecoder | ProfileDecoder:
     """Returns the network of the fields: the reference's where one hidden layer is all."""
     if len(c.decoder_dims) == 1 and not c.dictionary:
         return ProteinDecoder(c.latent_dim, c.decoder_dims[0], sites * states, c.dropout)
@@ -248,21 +250,26 @@ def _fields_of(c: ProteinVAEConfig, sites: int, states: int) -> nn.Module:
 
 
 def _penalties(
-    c: ProteinVAEConfig, r: AlignedSites, couplings: Couplings | None, predictor: nn.Module | None
-) -> dict[str, tuple[Weight, Penalty]]:
+    c: ProteinVAEConfig, r: AlignedSites, net: ProteinDecoder | ProfileDecoder,
+    couplings: Couplings | None, predictor: nn.Module | None,
+) -> dict[str, tuple[Weight, Penalty]]:  # fmt: skip
     """Returns the terms beside reconstruction and KL, with their weights."""
+    last = net.fc2.weight if isinstance(net, ProteinDecoder) else net.out.weight
+    scaled = [(last, c.weight_scale)]
+    if couplings is not None:
+        scaled.append((couplings.table, c.coupling_scale))
 
     def prior(q: DiagonalGaussian, z: Tensor, batch: Any) -> Tensor:
-        nats = couplings.prior(c.coupling_scale) / r.effective  # pyright: ignore[reportOptionalMemberAccess]
-        return nats.expand(len(batch))
+        nats = [w.square().sum() / (2 * scale**2) for w, scale in scaled if scale]
+        return (torch.stack(nats).sum() / r.effective).expand(len(batch))
 
     def properties(q: DiagonalGaussian, z: Tensor, batch: Any) -> Tensor:
         error = (predictor(z) - batch.properties.nan_to_num()).square() / 2  # pyright: ignore[reportOptionalCall]
         return (error * batch.properties.isfinite()).sum(-1)
 
     found: dict[str, tuple[Callable[[float], float], Penalty]] = {}
-    if couplings is not None and c.coupling_scale:
-        found["couplings"] = (lambda epoch: 1.0), prior
+    if any(scale for _, scale in scaled):
+        found["prior"] = (lambda epoch: 1.0), prior
     if predictor is not None:
         found["properties"] = (lambda epoch: c.lambda_predict), properties
     return found
@@ -278,7 +285,8 @@ def _check(c: ProteinVAEConfig) -> None:
         raise ConfigError(f"dropout is a share from 0 to below 1, got {c.dropout}")
     if c.sampling.temperature < 0 or c.sampling.latent_temperature < 0:
         raise ConfigError("temperatures are at least 0")
-    for name in ("couplings", "clusters", "dictionary", "prior_parts", "coupling_scale"):
+    whole = ("couplings", "clusters", "dictionary", "prior_parts")
+    for name in (*whole, "coupling_scale", "weight_scale"):
         if getattr(c, name) < 0:
             raise ConfigError(f"{name} is at least 0, got {getattr(c, name)}")
     if not c.decoder_dims:
