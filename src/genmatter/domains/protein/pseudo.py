@@ -1,10 +1,11 @@
 r"""A Potts model of a family, fitted by pseudo-likelihood, and sampled by Gibbs chains.
 
 .. math:: \min_{h, J}\; -\frac{1}{N} \sum_n w_n \sum_i \log p(x^n_i \mid x^n_{\setminus i})
-    + \frac{\lambda}{N_{eff}} \sum_{i < j} \lVert J_{ij} \rVert^2
+    + \frac{\lambda}{N} \sum_{i < j} \lVert J_{ij} \rVert^2
 
 All sites are fitted at once, with :math:`J_{ij}(a, b) = J_{ji}(b, a)`, from the logarithms of the
-sites' own frequencies. States that a site hardly ever has are not coupled, and have a field only.
+sites' own frequencies. :math:`\lambda = 0.01\,(q - 1)(L - 1)` of q states and L sites, as in
+EVcouplings. States that a site hardly ever has are not coupled, and have a field only.
 
 References:
     | Improved contact prediction in proteins: using pseudolikelihoods to infer Potts models
@@ -15,6 +16,7 @@ References:
 
 __all__ = ["PseudoPotts", "fit"]
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +27,7 @@ from genmatter.domains.protein.sequences import ALPHABET, Sequences
 from genmatter.maths.noise import generator, seed_of
 
 STATES = len(ALPHABET)
-_BATCH, _BETAS = 1024, (0.9, 0.99)
+_BATCH, _BETAS = 512, (0.9, 0.99)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,52 +94,41 @@ def one_hot(x: Int8[Tensor, "n sites"]) -> Float[Tensor, "n both"]:
 
 
 def fit(
-    sequences: Sequences,
-    epochs: int = 20,
-    decay: float = 0.01,
-    lr: float = 0.02,
-    least: float = 1.0,
-    key: int | str = 0,
-) -> PseudoPotts:
+    sequences: Sequences, epochs: int = 10, decay: float = 0.01, lr: float = 0.03,
+    least: float = 2.0, key: int | str = 0,
+) -> PseudoPotts:  # fmt: skip
     r"""Fits a model to sequences, whose weights count.
 
     Args:
         sequences: A family, of mean weight 1.
         epochs: Passes over the sequences; the step size falls to 0 along a half cosine.
-        decay: :math:`\lambda / (L - 1)`, per effective sequence.
+        decay: :math:`\lambda / ((q - 1)(L - 1))`.
         lr: Step size of Adam at its highest.
-        least: Weight that sequences with a state need to have, for it to be coupled.
+        least: How many sequences, by their weights, need to have a state for it to be coupled.
         key: Of the order of the sequences.
     """
-    x = sequences.residues
-    n, sites = x.shape
+    x, (n, sites) = sequences.residues, sequences.residues.shape
     w = (torch.ones(n) if sequences.weights is None else sequences.weights).float()
-    counts = torch.zeros(sites * STATES)
-    flat = x.long() + torch.arange(sites) * STATES
-    counts.index_add_(0, flat.flatten(), w[:, None].expand(-1, sites).flatten())
+    counts = torch.einsum("n,nb->b", w, one_hot(x))
     columns = (counts >= least).nonzero()[:, 0]
     h = ((counts.view(sites, STATES) + 0.5) / (n + 0.5 * STATES)).log()
+    j = torch.zeros(len(columns), len(columns))
     site = columns // STATES
     apart = (site[:, None] != site).float()
-    j = torch.zeros(len(columns), len(columns))
-    penalty = 2 * decay * (sites - 1) / n
-    order = generator("pseudo", key)
+    penalty = 2 * decay * (STATES - 1) * (sites - 1) / n
+    order, step, total = generator("pseudo", key), 0, epochs * -(-n // _BATCH)
     state = [torch.zeros_like(p) for p in (h, h, j, j)]
-    total = epochs * -(-n // _BATCH)
-    step = 0
     for _ in range(epochs):
         for rows in torch.randperm(n, generator=order).split(_BATCH):
-            model = PseudoPotts(h, j, columns)
-            seen = model._shown(x[rows])
-            rest = model._logits(seen).softmax(-1).flatten(1) - one_hot(x[rows])
-            rest *= w[rows, None] / len(rows)
-            grad_h = rest.sum(0).view_as(h)
-            g = seen.T @ rest[:, columns]
-            grad_j = (g + g.T) * apart + penalty * j
+            seen = one_hot(x[rows])
+            rest = PseudoPotts(h, j, columns)._logits(seen[:, columns]).softmax(-1).flatten(1)
+            rest = (rest - seen) * (w[rows, None] / len(rows))
+            both = seen[:, columns].T @ rest[:, columns]
+            both = (both + both.T) * apart + penalty * j
+            rate = lr * 0.5 * (1 + math.cos(math.pi * step / total))
             step += 1
-            rate = lr * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / total)).item())
-            _adam(h, grad_h, state[0], state[1], step, rate)
-            _adam(j, grad_j, state[2], state[3], step, rate)
+            _adam(h, rest.sum(0).view_as(h), state[0], state[1], step, rate)
+            _adam(j, both, state[2], state[3], step, rate)
     return PseudoPotts(h, j, columns)
 
 

@@ -107,9 +107,9 @@ def halves(s: Sequences) -> tuple[Sequences, Sequences]:
     order = np.random.default_rng(0).permutation(len(mass))
     order = order[np.argsort(-mass[order], kind="stable")]
     side, sums = np.zeros(len(mass), int), [0.0, 0.0]
-    for k in order:
-        side[k] = int(sums[1] < sums[0])
-        sums[side[k]] += mass[k]
+    for k, m in zip(order.tolist(), mass[order].tolist(), strict=True):
+        side[k] = lighter = int(sums[1] < sums[0])
+        sums[lighter] += m
     if len(mass) < 2:
         side = of = np.arange(len(s)) % 2
     rows = [torch.from_numpy(np.flatnonzero(side[of] == k)) for k in range(2)]
