@@ -25,6 +25,8 @@ from genmatter.domains.protein.clusters import clusters
 from genmatter.domains.protein.sequences import ALPHABET, Sequences
 
 STATES = len(ALPHABET)
+_ROUNDING = 1e-13
+"""Variance of numbers that are 0 but for single precision."""
 _BLOCK = 2**25
 """Numbers of a block of pair frequencies: 128 MB."""
 _SIMILAR, _SITES = 0.8, 160
@@ -61,9 +63,10 @@ class _Moments:
     def agreement(self) -> Agreement:
         mean = self.first / max(self.count, 1)
         cov = (self.second / max(self.count, 1) - mean[:, None] * mean).tolist()
-        spread, common = cov[0][0] * cov[1][1], cov[2][3]
-        r = cov[0][1] / spread**0.5 if spread > 0 else 0.0
-        return Agreement(r, (cov[0][2] + cov[0][3]) / (2 * common) if common > 0 else 0.0)
+        varies = min(cov[0][0], cov[1][1]) > _ROUNDING
+        r = cov[0][1] / (cov[0][0] * cov[1][1]) ** 0.5 if varies else 0.0
+        common = cov[2][3]
+        return Agreement(r, (cov[0][2] + cov[0][3]) / (2 * common) if common > _ROUNDING else 0.0)
 
 
 def _weights(s: Sequences) -> Float[Tensor, " n"]:
