@@ -200,7 +200,7 @@ def test_a_table_may_name_sequences_in_any_column_and_be_separated_otherwise(fil
     labels = table("x\tname\n1\ts1\n2\ts2\n", "labels.tsv")
     found = prepared(file(some(), labels=labels, id_column="name")).sequences
     assert found.columns["x"][:3].tolist()[1:] == [1, 2]
-    assert data.numbers(file(some(), labels=labels, id_column="name")) == ("x",)
+    assert data.columns(file(some(), labels=labels, id_column="name")) == (("x",), ())
 
 
 TABLES = {

@@ -129,7 +129,7 @@ def test_the_step_is_that_of_the_objectives_gradient(monkeypatch):
     fit(s, epochs=1, decay=0.5)
     counts = one_hot(s.residues).sum(0)
     columns = (counts >= 2).nonzero()[:, 0]
-    h = ((counts.view(24, STATES) + 0.5) / (100 + 0.5 * STATES)).log().requires_grad_()
+    h = ((counts.view(24, STATES) + 0.5 / STATES) / 100.5).log().requires_grad_()
     j = torch.zeros(len(columns), len(columns), requires_grad=True)
     site = columns // STATES
     sym = (j + j.T) / 2 * (site[:, None] != site)

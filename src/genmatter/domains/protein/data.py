@@ -2,11 +2,11 @@
 
 __all__ = [
     "Summary",
+    "columns",
     "effective",
     "family",
     "load",
     "motif",
-    "numbers",
     "prepared",
     "summary",
     "write_dropped",
@@ -199,14 +199,18 @@ def summary(told: ProteinDataConfig) -> Summary:
     return Summary(facts, found.dropped)
 
 
-def numbers(told: ProteinDataConfig) -> tuple[str, ...]:
-    """Returns the table's columns of numbers; of a table that is gone, all that were asked for."""
+def columns(told: ProteinDataConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the names of what is known of sequences as numbers, and of what as texts.
+
+    Of a table that is gone, both are all that were asked for.
+    """
     if not told.labels:
-        return ()
+        return (), () if told.source else (SUBFAMILY,)
     try:
-        return tuple(prepared(told).sequences.columns)
+        found = prepared(told).sequences
     except DataError:
-        return told.columns
+        return told.columns, told.columns
+    return tuple(found.columns), tuple(found.labels)
 
 
 def effective(told: ProteinDataConfig) -> float:

@@ -18,7 +18,7 @@ from genmatter.domains.protein.baselines import baselines
 from genmatter.domains.protein.formats import SUFFIXES, read, write
 from genmatter.domains.protein.observables import labelled, observables
 from genmatter.domains.protein.represent import AlignedSites
-from genmatter.domains.protein.sequences import ALPHABET, GAP, Sequences, letters
+from genmatter.domains.protein.sequences import ALPHABET, GAP, Numbering, Sequences, letters
 from genmatter.domains.protein.variants import (
     all_single,
     heat,
@@ -45,41 +45,30 @@ class ProteinFamily(Domain[Sequences]):
     def observables(self) -> tuple[Observable[Sequences], ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Those of every sequence, the identity to the focus, and the table's own numbers."""
         told = self.config.data
-        return observables(origin.numbers(told), focus=bool(told.focus))
+        return observables(origin.columns(told)[0], focus=bool(told.focus))
 
     def load(self) -> Splits[Sequences]:
         return origin.load(self.config.data)
 
     def read(self, path: Path) -> Sequences:
         told = self.config.data
-        return read(path, told.columns, (*told.columns, origin.SUBFAMILY), told.focus)
+        return read(path, *origin.columns(told), told.focus)
 
     def write(self, objects: Sequences, path: Path) -> None:
         write(objects, path)
 
     def parse(self, text: str) -> Sequences | None:
-        """Reads a sequence in the columns, the focus sequence whole, or the name of one."""
+        """Reads the name of a sequence, or one in the columns, or the focus sequence's mutant."""
         residues = letters(text)
-        if text and bool((residues >= 0).all()) and len(text) > 1:
-            return self._typed(residues[None])
+        typed = len(text) > 1 and bool((residues >= 0).all())
         try:
             known = origin.prepared(self.config.data).sequences
         except DataError:
-            return None
+            return Sequences.of(residues[None]) if typed else None
         rows = [k for k, n in enumerate(known.names) if text in (n, n.partition("/")[0])]
-        named = bool(self.config.data.source) and len(rows) == 1
-        return known[rows] if named else None
-
-    def _typed(self, residues: Tensor) -> Sequences:
-        """Returns a sequence that was typed, in the columns of the data where these are there."""
-        try:
-            numbering = origin.prepared(self.config.data).sequences.numbering
-        except DataError:
-            return Sequences.of(residues)
-        if residues.shape[1] == len(numbering.sequence) != len(numbering.positions):
-            residues = residues[:, torch.tensor(numbering.positions) - numbering.first]
-        same = residues.shape[1] == len(numbering.positions)
-        return Sequences.of(residues, numbering if same else None)
+        if self.config.data.source and len(rows) == 1:
+            return known[rows]
+        return _typed(residues, known.numbering) if typed else None
 
     def record(self, folder: Path) -> None:
         """Leaves a table of the sequences that are not learned from, where there are any."""
@@ -213,6 +202,14 @@ class ProteinFamily(Domain[Sequences]):
         if not told.source or told.split != "random":
             return None
         return replaced(self.config, {"split": "cluster"})
+
+
+def _typed(residues: Tensor, numbering: Numbering) -> Sequences:
+    """Returns a sequence that was typed, aligned or as long as the whole focus sequence."""
+    if len(residues) == len(numbering.sequence) != len(numbering.positions):
+        residues = residues[torch.tensor(numbering.positions) - numbering.first]
+    same = len(residues) == len(numbering.positions)
+    return Sequences.of(residues[None], numbering if same else None)
 
 
 DOMAIN = ProteinFamily

@@ -9,7 +9,7 @@
 | `conserved` | how often sites that hardly vary have their residue | the test set's |
 | `motif` | how often all residues of the motif are there | the test set's |
 | `identity_w1`, `hamming_w1` | how alike two sequences are; in how many columns they differ | 0 |
-| `length_w1`, `gap_runs_w1` | residues of a sequence, and runs of gaps | 0 |
+| `length_w1`, `gap_runs_w1` | residues of a sequence, and runs of gaps, if any are there | 0 |
 | `pca_overlap` | where sequences lie in the plane of the two main components | 1 |
 | `nearest_identity` | how alike the nearest training sequence is | the test set's |
 | `novelty`, `unique` | sequences that are no copies of training ones, or of each other | 1 |
@@ -163,8 +163,8 @@ def _identities(s: Sequences) -> tuple[Tensor, Tensor]:
 
 
 def _lengths(samples: Sequences, test: Sequences) -> dict[str, Score]:
-    if not ((samples.residues == GAP).any() or (test.residues == GAP).any()):
-        return {}  # no sequence of such a family has gaps
+    if not (test.residues == GAP).any():
+        return {}
     (one, two), (three, four) = map(_gaps, (_some(samples, "samples"), _some(test, "test")))
     return {
         "length_w1": Score(wasserstein(one, three), 0.0, "sd"),

@@ -111,7 +111,7 @@ def fit(
     w = (torch.ones(n) if sequences.weights is None else sequences.weights).float()
     counts = torch.einsum("n,nb->b", w, one_hot(x))
     columns = (counts >= least).nonzero()[:, 0]
-    h = ((counts.view(sites, STATES) + 0.5) / (n + 0.5 * STATES)).log()
+    h = ((counts.view(sites, STATES) + 0.5 / STATES) / (n + 0.5)).log()
     j = torch.zeros(len(columns), len(columns))
     site = columns // STATES
     apart = (site[:, None] != site).float()

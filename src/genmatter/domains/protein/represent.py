@@ -102,11 +102,14 @@ class AlignedSites(Representation[Sequences, AlignedBatch]):
         return Numbering(self.positions, self.focus, self.sequence, self.first)
 
     def encode(self, objects: Sequences) -> AlignedBatch:
-        """Writes sequences of the same columns.
+        """Writes sequences of these columns; of more columns those of the same numbers.
 
         Raises:
             RepresentationError: They are of another length.
+            DataError: They are longer, and lack a column.
         """
+        if objects.sites > self.sites:
+            objects = objects.onto(self.numbering)
         if objects.sites != self.sites:
             raise RepresentationError(
                 f"expected sequences of {self.sites} columns, got {objects.sites}: the model was "
