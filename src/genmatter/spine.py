@@ -9,6 +9,7 @@ __all__ = [
     "Contrast",
     "Domain",
     "Generative",
+    "Grouping",
     "Latent",
     "Likelihood",
     "Loss",
@@ -127,6 +128,13 @@ class Predictor(Protocol):
     """
 
     def predict(self, z: Tensor) -> dict[str, Tensor]: ...
+
+
+@runtime_checkable
+class Grouping(Protocol):
+    """The ability to sort objects into the clusters of the latent space, counted from 1."""
+
+    def group(self, batch: Any) -> Tensor: ...
 
 
 @runtime_checkable
@@ -306,6 +314,22 @@ class Domain(abc.ABC, Generic[X]):
 
     def identities(self, objects: X) -> list[str] | None:
         """Returns a text for each object, equal for equal ones; None where none ever are."""
+        return None
+
+    def told(self, objects: X, values: Mapping[str, Float[Tensor, " n"]]) -> X:
+        """Returns objects that bear numbers into files, where files of them hold such."""
+        return objects
+
+    def groups(self, objects: X, member: Int[Tensor, " n"]) -> Any:
+        """Returns what shows the clusters that objects belong to, counted from 1; or None."""
+        return None
+
+    def changed(self, objects: X, n: int, generator: torch.Generator) -> X | None:
+        """Returns `n` random objects of one small change; None where nobody knows how."""
+        return None
+
+    def changes(self, objects: X, to: X) -> list[str] | None:
+        """Says how each object differs from one; None where that is not said in words."""
         return None
 
     def similarity(self, objects: X, to: X) -> Float[Tensor, " n"] | None:

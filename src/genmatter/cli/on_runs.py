@@ -133,11 +133,11 @@ def interpolate(argv: list[str]) -> None:
     parser.add_argument("--steps", type=int, default=8, help="objects, both ends included")
     parser.add_argument("--path", choices=["straight", "spherical"], default="straight")
     parser.add_argument("--out", help="the file to write")
-    known = parser.parse_args(argv)
+    known, sampling = of_run(parser, argv)
     from genmatter import api
 
     objects, alphas = api.interpolate(
-        known.run, known.a, known.b, steps=known.steps, path=known.path, out=known.out
+        known.run, known.a, known.b, steps=known.steps, path=known.path, out=known.out, **sampling
     )
     print(f"{len(objects)} objects at alpha {', '.join(f'{s:.2f}' for s in alphas.tolist())}")
 
@@ -176,11 +176,11 @@ def neighbours(argv: list[str]) -> None:
     parser.add_argument("-n", type=int, default=20, help="how many different ones (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="the file to write")
-    known = parser.parse_args(argv)
+    known, sampling = of_run(parser, argv)
     from genmatter import api
 
     found = api.neighbours(
-        known.run, known.a, known.distance, known.n, seed=known.seed, out=known.out
+        known.run, known.a, known.distance, known.n, seed=known.seed, out=known.out, **sampling
     )
     itself = sum(t for t, same in zip(found.times, found.same, strict=True) if same)
     print(f"{len(found.objects)} different objects at distance {found.distance:g}", end="")
@@ -190,7 +190,9 @@ def neighbours(argv: list[str]) -> None:
 def search(argv: list[str]) -> None:
     parser = parser_for("search")
     parser.add_argument("wishes", nargs="+", help="qed=max, sa=min, tpsa=60, 'sa<=3', ...")
-    parser.add_argument("--method", default="cma", help="gradient, cma or random (%(default)s)")
+    parser.add_argument(
+        "--method", default="cma", help="gradient, cma, greedy or random (%(default)s)"
+    )
     parser.add_argument("--calls", type=int, default=2000, help="objects to measure (%(default)s)")
     parser.add_argument("--start", default="", help=f"where to begin: {_ONE}")
     parser.add_argument("--population", type=int, default=0, help="walks or points at once")

@@ -151,10 +151,10 @@ def test_the_bounds_are_below_the_likelihood():
     with torch.no_grad():
         each = [model.vae.decoder(z.expand(40, 1), batch, math.inf).log_prob(batch) for z in grid]
         exact = (torch.stack(each) + prior[:, None]).logsumexp(0)
-        draws = torch.stack([model.log_likelihood(batch) for _ in range(400)])
+        draws = torch.stack([model.log_likelihood(batch) for _ in range(50)])
         loss = torch.stack([model.loss(batch, math.inf).total for _ in range(400)])
         tight = model.log_likelihood(batch, 4000)
-    error = draws.std(0) / 20
+    error = draws.std(0) / 50**0.5
     assert (draws.mean(0) < exact + 4 * error).all()
     assert (draws.mean(0) < exact - 1e-3).any()
     torch.testing.assert_close(tight, exact, atol=0.05, rtol=0)
@@ -245,6 +245,8 @@ def test_what_is_decoded_is_the_likeliest_or_a_draw():
     batch = representation.encode(objects[:1])[torch.zeros(20, dtype=torch.long)]
     z = model.to_latent(batch)
     assert len({*representation.decode(model.from_latent(z, batch)).texts}) == 1
+    again = representation.decode(model.from_latent(z, batch))
+    assert {*again.labels["subfamily"]} == {""}  # a latent does not know
     drawn = build(replaced(config, {"copy": "sample"}), representation)
     assert len({*representation.decode(drawn.from_latent(z, batch)).texts}) > 1
 

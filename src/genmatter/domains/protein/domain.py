@@ -2,11 +2,13 @@
 
 __all__ = ["DOMAIN", "ProteinFamily"]
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -21,6 +23,8 @@ from genmatter.domains.protein.represent import AlignedSites
 from genmatter.domains.protein.sequences import ALPHABET, GAP, Numbering, Sequences, letters
 from genmatter.domains.protein.variants import (
     all_single,
+    differences,
+    exchanged,
     heat,
     potts_differences,
     read_variants,
@@ -29,6 +33,8 @@ from genmatter.domains.protein.variants import (
 from genmatter.errors import DataError
 from genmatter.spine import Domain, Observable, Score, Splits, Variants
 
+_CLUSTERS = 6
+"""Clusters whose logos are drawn, at most."""
 _SAME = 0.8
 """Share of equal residues above which a test sequence has a near copy in the training split."""
 
@@ -78,6 +84,34 @@ class ProteinFamily(Domain[Sequences]):
     def identities(self, objects: Sequences) -> list[str]:
         """Returns aligned texts."""
         return objects.texts
+
+    def told(self, objects: Sequences, values: Mapping[str, Tensor]) -> Sequences:
+        """Returns sequences that bear what is said of them into the headers of files."""
+        numbers = {k: v.double().round(decimals=3) for k, v in values.items() if k != "cluster"}
+        texts = {
+            k: np.array([f"{n:.0f}" for n in v.tolist()], dtype=object)
+            for k, v in values.items()
+            if k == "cluster"
+        }
+        return replace(
+            objects, columns={**objects.columns, **numbers}, labels={**objects.labels, **texts}
+        )
+
+    def groups(self, objects: Sequences, member: Tensor) -> Figure:
+        """Draws the logos of the largest clusters."""
+        motif = [*origin.motif(self.config.data, objects.numbering)]
+        counts = torch.bincount(member)
+        largest = [k for k in counts.argsort(descending=True).tolist() if counts[k]][:_CLUSTERS]
+        sets = {f"cluster {k}, {counts[k]} sequences": objects[member == k] for k in largest}
+        return figures.logos(sets, motif)
+
+    def changed(self, objects: Sequences, n: int, generator: torch.Generator) -> Sequences:
+        """Returns sequences with one residue exchanged for another one, never with a gap."""
+        return exchanged(objects, n, generator)
+
+    def changes(self, objects: Sequences, to: Sequences) -> list[str]:
+        """Says how sequences differ from one: A42G:L55K."""
+        return differences(objects, to)
 
     def similarity(self, objects: Sequences, to: Sequences) -> Tensor:
         """Returns the share of columns with the same residue, of those where either has one."""

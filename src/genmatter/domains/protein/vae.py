@@ -40,6 +40,8 @@ from genmatter.spine import Generative, Loss
 _RARE = 1e-4
 """Share that a residue has at least where logits start."""
 _UNWEIGHTED = ("prior",)
+_DRAWS = 8
+"""Latents over which the ELBO of a sequence is averaged."""
 _MOST_FITTED = 8192
 """Latents, drawn by their sequences' weights, that the prior is fitted to."""
 
@@ -160,8 +162,15 @@ class ProteinVAE(Generative[AlignedBatch]):
         return self.vae.to_latent(batch)
 
     def from_latent(self, z: Tensor, given: AlignedBatch) -> AlignedBatch:
-        """Returns the likeliest residues at a latent, or a draw where the options say so."""
-        p = self.vae.decoder(z, given, math.inf)
+        """Returns the likeliest residues at a latent, or a draw where the options say so.
+
+        What is known of the sequences that latents come from is not known of these.
+        """
+        unknown = {
+            "classes": torch.zeros_like(given.classes),
+            "properties": torch.full_like(given.properties, torch.nan),
+        }
+        p = self.vae.decoder(z, given.replace(**unknown), math.inf)
         return p.mode() if self.consensus else p.sample()
 
     def group(self, batch: AlignedBatch) -> Int[Tensor, " n"]:
@@ -169,8 +178,10 @@ class ProteinVAE(Generative[AlignedBatch]):
         return self.clusters.nearest(self.to_latent(batch)) + 1
 
     def log_likelihood(self, batch: AlignedBatch, importance: int = 1) -> Tensor:
-        """Returns a bound on log p(x) of each sequence, in nats."""
-        return self.vae.log_likelihood(batch, importance)
+        """Returns a bound on log p(x) of each sequence, in nats; the ELBO is a mean over draws."""
+        if importance > 1:
+            return self.vae.log_likelihood(batch, importance)
+        return torch.stack([self.vae.log_likelihood(batch) for _ in range(_DRAWS)]).mean(0)
 
     def predict(self, z: Tensor) -> dict[str, Tensor]:
         """Returns the properties that latents have, in their units."""

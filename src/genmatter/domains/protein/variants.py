@@ -5,7 +5,15 @@ number, and what is there instead; `A42-` and `A42del` are deletions, which are 
 (`42insK`), stops (`A42*`) and residues in no column of the model are named, and have no score.
 """
 
-__all__ = ["all_single", "heat", "potts_differences", "read_variants", "site_differences"]
+__all__ = [
+    "all_single",
+    "differences",
+    "exchanged",
+    "heat",
+    "potts_differences",
+    "read_variants",
+    "site_differences",
+]
 
 import csv
 import gzip
@@ -258,4 +266,30 @@ def heat(
     state = variants.objects.residues[row, site].long() - 1
     kept = state >= 0  # deletions have no place in it
     found[site[kept], state[kept]] = scores[row[kept]].double()
+    return found
+
+
+def exchanged(sequences: Sequences, n: int, generator: torch.Generator) -> Sequences:
+    """Returns `n` sequences, taken in turn, in each of which one residue is exchanged.
+
+    Residues, and what is there instead, are drawn evenly; gaps stay.
+    """
+    x = sequences.residues[torch.arange(n) % len(sequences)].clone()
+    there = (x != GAP).float()
+    there[there.sum(1) == 0] = 1.0  # nothing but gaps: any column
+    site = torch.multinomial(there, 1, generator=generator)[:, 0]
+    old, rows = x[torch.arange(n), site].long(), torch.arange(n)
+    states = len(ALPHABET) - 1
+    step = torch.randint(1, states, (n,), generator=generator)
+    x[rows, site] = ((old - 1 + step) % states + 1).to(x.dtype)
+    return Sequences.of(x, sequences.numbering)
+
+
+def differences(sequences: Sequences, to: Sequences) -> list[str]:
+    """Returns how each sequence differs from one, as in A42G:L55K; "" where it does not."""
+    found = []
+    numbers, old = to.numbering.positions, to.texts[0]
+    for text in sequences.texts:
+        pairs = zip(old, numbers, text, strict=True)
+        found.append(":".join(f"{a}{n}{b}" for a, n, b in pairs if a != b))
     return found
