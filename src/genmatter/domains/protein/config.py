@@ -82,7 +82,7 @@ class ProteinVAEConfig(Config):
     data: ProteinDataConfig = ProteinDataConfig()
     sampling: ProteinSamplingConfig = ProteinSamplingConfig()
     optim: Optim = Optim(
-        epochs=40, batch_size=256, lr=3e-3, schedule="cosine", warmup_steps=50, ema=0.99,
+        epochs=25, batch_size=256, lr=3e-3, schedule="cosine", warmup_steps=50, ema=0.99,
         keep="best",
     )  # fmt: skip
     latent_dim: int = 16
@@ -93,15 +93,15 @@ class ProteinVAEConfig(Config):
     """Widths of the decoder's hidden layers."""
     dictionary: int = 0
     """Profiles of residues that all sites share and mix, as in DeepSequence; 0: each its own."""
-    dropout: float = 0.1
+    dropout: float = 0.2
     """Share of the numbers between layers that training hides."""
     couplings: int = 8
     """Earlier sites, at most, that a residue depends on beside the latent; 0: on none."""
     evidence: float = 5.0
     """How far above the noise two sites' coupling has to stand, in its standard deviations."""
-    coupling_scale: float = 0.5
+    coupling_scale: float = 0.3
     """Standard deviation of couplings before anything is seen, kT; 0 leaves them free."""
-    weight_scale: float = 0.0
+    weight_scale: float = 0.1
     """Standard deviation of the decoder's last weights, in the same sense."""
     site_frequencies: bool = True
     """Start the logits at those of the training split's residues."""
@@ -117,7 +117,7 @@ class ProteinVAEConfig(Config):
     """Columns of the table of labels that are told from the latent too."""
     lambda_predict: float = 1.0
     """Weight of the error of these, in standard deviations."""
-    prior_parts: int = 32
+    prior_parts: int = 64
     """Gaussians, at most, of the prior that is fitted after training; 0 leaves it at N(0, 1)."""
     clusters: int = 0
     """Clusters of the latent map; 0 takes as many, up to 12, as are told apart best."""

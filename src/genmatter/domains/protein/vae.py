@@ -39,7 +39,6 @@ from genmatter.spine import Generative, Loss
 
 _RARE = 1e-4
 """Share that a residue has at least where logits start."""
-_UNWEIGHTED = ("prior",)
 _DRAWS = 8
 """Latents over which the ELBO of a sequence is averaged."""
 _MOST_FITTED = 8192
@@ -109,14 +108,13 @@ class ProteinVAE(Generative[AlignedBatch]):
         """Returns the terms of the VAE, in nats per sequence, each counted by its weight.
 
         `prior` is minus the log-density of couplings and of the decoder's last weights, in nats
-        per effective training sequence, and `properties` half the squared errors of what is
-        predicted.
+        per effective training sequence, which validation is not charged, and `properties` half
+        the squared errors of what is predicted.
         """
         found = self.vae.loss(batch, epoch)
-        weights = {
-            k: found.weights.get(k, 1.0) * (1.0 if k in _UNWEIGHTED else batch.weights)
-            for k in found.terms
-        }
+        weights = {k: found.weights.get(k, 1.0) * batch.weights for k in found.terms}
+        if "prior" in weights:
+            weights["prior"] = float(self.training)
         return Loss(found.terms, weights)
 
     def course(self, epoch: float) -> dict[str, float]:
