@@ -87,8 +87,8 @@ def deal(of: NDArray[np.intp], valid: float, test: float, seed: int) -> Rows:
     got = [edges[stop - 1], edges[end - 1]] if len(edges) else [0, 0]
     if len(sizes) < 3 or got[0] < wanted[0] / 2 or (valid and got[1] - got[0] < valid * n / 2):
         raise DataError(
-            f"{n} sequences fall into {len(sizes)} clusters, the largest of {sizes.max()}: too "
-            f"few small ones for shares of {valid:g} and {test:g}; ask for a higher "
+            f"{n} sequences are in {len(sizes)} clusters, the largest of {sizes.max()}: these are "
+            f"too few small ones for shares of {valid:g} and {test:g}; ask for a higher "
             "--cluster_identity, or for --split random, whose test sequences have near copies "
             "among the training ones"
         )
