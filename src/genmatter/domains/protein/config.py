@@ -93,7 +93,7 @@ class ProteinVAEConfig(Config):
     """Widths of the decoder's hidden layers."""
     dictionary: int = 0
     """Profiles of residues that all sites share and mix, as in DeepSequence; 0: each its own."""
-    dropout: float = 0.2
+    dropout: float = 0.1
     """Share of the numbers between layers that training hides."""
     couplings: int = 8
     """Earlier sites, at most, that a residue depends on beside the latent; 0: on none."""

@@ -43,6 +43,8 @@ _DRAWS = 8
 """Latents over which the ELBO of a sequence is averaged."""
 _MOST_FITTED = 8192
 """Latents, drawn by their sequences' weights, that the prior is fitted to."""
+_HELD = 5
+"""One in so many sequences chooses how many Gaussians there are."""
 
 
 class Encoder(nn.Module):
@@ -112,7 +114,9 @@ class ProteinVAE(Generative[AlignedBatch]):
         the squared errors of what is predicted.
         """
         found = self.vae.loss(batch, epoch)
-        weights = {k: found.weights.get(k, 1.0) * batch.weights for k in found.terms}
+        weights: dict[str, float | Tensor] = {
+            k: found.weights.get(k, 1.0) * batch.weights for k in found.terms
+        }
         if "prior" in weights:
             weights["prior"] = float(self.training)
         return Loss(found.terms, weights)
@@ -145,15 +149,17 @@ class ProteinVAE(Generative[AlignedBatch]):
     def finish(self, batches: Iterable[AlignedBatch]) -> None:
         """Fits the prior to draws from the posteriors, and groups to their means."""
         parts = [(self.vae.encoder(b), b) for b in batches]
-        mean = torch.cat([q.mean for q, _ in parts])
-        draw = torch.cat([q.rsample() for q, _ in parts])
+        mean, std = (torch.cat([getattr(q, k) for q, _ in parts]) for k in ("mean", "std"))
         weights = torch.cat([b.weights for _, b in parts])
-        rows = torch.multinomial(weights, min(len(weights), _MOST_FITTED), replacement=True)
-        self.vae.prior.fit(draw[rows])
-        self.clusters.fit(mean, clustered(mean, self.wanted))
         classes = torch.cat([b.classes for _, b in parts])
+        order = torch.randperm(len(mean), device=mean.device)
+        cut = len(order) - max(len(order) // _HELD, 1)
+        rows, held = (_drawn(weights, some) for some in (order[:cut], order[cut:]))
+        draw = lambda at: DiagonalGaussian(mean[at], std[at]).rsample()
+        self.vae.prior.fit(draw(rows), draw(held))
+        self.clusters.fit(mean, clustered(mean, self.wanted))
         for k, groups in enumerate(self.labels):
-            groups.fit(draw, classes[:, k] - 1)  # pyright: ignore[reportCallIssue]
+            groups.fit(draw(order), classes[order, k] - 1)  # pyright: ignore[reportCallIssue]
 
     def to_latent(self, batch: AlignedBatch) -> Tensor:
         """Returns the mean of q(z|x)."""
@@ -217,6 +223,12 @@ class ProteinVAE(Generative[AlignedBatch]):
         nats = float(-(elbo * batch.weights).sum() / batch.weights.sum()) / batch.tokens.shape[1]
         told = {"nats_per_residue": nats, "perplexity": math.exp(nats)}
         return told | self.vae.diagnostics(batch)
+
+
+def _drawn(weights: Float[Tensor, " n"], rows: Int[Tensor, " some"]) -> Int[Tensor, " drawn"]:
+    """Returns rows as often as they count."""
+    count = min(len(rows), _MOST_FITTED)
+    return rows[torch.multinomial(weights[rows], count, replacement=True)]
 
 
 def build(config: ProteinVAEConfig, representation: AlignedSites) -> ProteinVAE:
