@@ -138,6 +138,15 @@ ProteinVAEConfig.presets = {
         prior_parts=0,
     ),
     "map": ProteinVAEConfig(latent_dim=2),
+    "deepsequence": ProteinVAEConfig(
+        latent_dim=30,
+        encoder_dim=1500,
+        decoder_dims=(100, 500),
+        dictionary=40,
+        dropout=0.0,
+        couplings=0,
+        prior_parts=0,
+    ),
     "tiny": ProteinVAEConfig(
         data=ProteinDataConfig(sequences=400, sites=24, valid_fraction=0.2, test_fraction=0.3),
         optim=Optim(epochs=2, batch_size=64, lr=3e-3),
