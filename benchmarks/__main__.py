@@ -8,7 +8,15 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import backbone, engine, molecule, polymer, polymer_diffusion
+from benchmarks import (
+    backbone,
+    engine,
+    molecule,
+    polymer,
+    polymer_diffusion,
+    protein,
+    protein_model,
+)
 from benchmarks.harness import markdown
 from benchmarks.polymer_table import keep
 
@@ -17,6 +25,7 @@ TABLES = {
     "polymer": (polymer, polymer_diffusion, engine),
     "backbone": (backbone,),
     "molecule": (molecule,),
+    "protein": (protein, protein_model),
 }
 
 

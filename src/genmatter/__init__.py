@@ -15,7 +15,7 @@ from typing import Any
 
 _VERBS = (
     "data", "doctor", "encode", "evaluate", "interpolate", "load", "neighbours", "optimise",
-    "reconstruct", "report", "sample", "score", "search", "train",
+    "reconstruct", "report", "sample", "score", "score_variants", "search", "train",
 )  # fmt: skip
 
 

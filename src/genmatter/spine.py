@@ -6,8 +6,10 @@ batches    Generative       batch -> loss, batch -> sample            knows no o
 """
 
 __all__ = [
+    "Contrast",
     "Domain",
     "Generative",
+    "Grouping",
     "Latent",
     "Likelihood",
     "Loss",
@@ -17,6 +19,7 @@ __all__ = [
     "Score",
     "Splits",
     "Steerable",
+    "Variants",
 ]
 
 import abc
@@ -26,7 +29,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from genmatter.errors import DataError
@@ -107,6 +110,16 @@ class Likelihood(Protocol):
 
 
 @runtime_checkable
+class Contrast(Protocol):
+    """The ability behind `score --mutants`: how much likelier objects are than a wild type.
+
+    In nats, over draws of the wild type's latent; negative where they are less likely.
+    """
+
+    def contrast(self, batch: Any, wild: Any, draws: int) -> Tensor: ...
+
+
+@runtime_checkable
 class Predictor(Protocol):
     """The ability behind `search --method gradient`: properties are told from the latent.
 
@@ -115,6 +128,13 @@ class Predictor(Protocol):
     """
 
     def predict(self, z: Tensor) -> dict[str, Tensor]: ...
+
+
+@runtime_checkable
+class Grouping(Protocol):
+    """The ability to sort objects into the clusters of the latent space, counted from 1."""
+
+    def group(self, batch: Any) -> Tensor: ...
 
 
 @runtime_checkable
@@ -140,6 +160,27 @@ class Splits(Generic[X]):
     train: X
     valid: X
     test: X
+
+
+@dataclass(frozen=True)
+class Variants(Generic[X]):
+    """Changes of one object that are asked for, and what comes of those that can be scored."""
+
+    wild: X
+    """A set of the one object."""
+    objects: X
+    """The variants that can be scored, in their order."""
+    names: tuple[str, ...]
+    """All that are asked for."""
+    reasons: tuple[str, ...]
+    """Why each has no score; "" where it has one."""
+    measured: Mapping[str, Float[Tensor, " n"]]
+    """What is known of each that is asked for, by name; NaN where it is not."""
+
+    @property
+    def rows(self) -> Int[Tensor, " scored"]:
+        """The numbers of those that can be scored, among all."""
+        return torch.tensor([k for k, why in enumerate(self.reasons) if not why], dtype=torch.long)
 
 
 @dataclass(frozen=True)
@@ -197,6 +238,10 @@ class Representation(abc.ABC, Generic[X, B]):
     def prompt(self, n: int, config: Any) -> B:
         """Returns `n` rows in which only what `config.sampling` asks for is known."""
 
+    def wild(self) -> X | None:
+        """Returns a set of the one object that variants are changes of, where data name one."""
+        return None
+
     def sizes(self, objects: X) -> Tensor | None:
         """Returns about how long each row is, if rows differ: streams are batched by it."""
 
@@ -251,8 +296,40 @@ class Domain(abc.ABC, Generic[X]):
         """
         return None
 
+    def variants(self, wild: X, table: Path | None) -> Variants[X]:
+        """Returns the variants of an object that a file asks for, or all of one change.
+
+        Raises:
+            DataError: This kind of matter has none, or the file asks for what there is not.
+        """
+        raise DataError("objects of this kind have no variants to score")
+
+    def simplest(self, train: X, variants: Variants[X]) -> dict[str, Float[Tensor, " n"]]:
+        """Returns the scores of variants by the simplest models that could do the job."""
+        return {}
+
+    def landscape(self, variants: Variants[X], scores: Float[Tensor, " n"]) -> Any:
+        """Returns a figure of what every change does; None where there is none."""
+        return None
+
     def identities(self, objects: X) -> list[str] | None:
         """Returns a text for each object, equal for equal ones; None where none ever are."""
+        return None
+
+    def told(self, objects: X, values: Mapping[str, Float[Tensor, " n"]]) -> X:
+        """Returns objects that bear numbers into files, where files of them hold such."""
+        return objects
+
+    def groups(self, objects: X, member: Int[Tensor, " n"]) -> Any:
+        """Returns what shows the clusters that objects belong to, counted from 1; or None."""
+        return None
+
+    def changed(self, objects: X, n: int, generator: torch.Generator) -> X | None:
+        """Returns `n` random objects of one small change; None where nobody knows how."""
+        return None
+
+    def changes(self, objects: X, to: X) -> list[str] | None:
+        """Says how each object differs from one; None where that is not said in words."""
         return None
 
     def similarity(self, objects: X, to: X) -> Float[Tensor, " n"] | None:

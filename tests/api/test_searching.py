@@ -160,6 +160,43 @@ def test_a_search_stays_near_its_start_where_it_is_told_to(spoken):
         assert (spoken.domain.similarity(found.objects, start) >= 0.4).all()
 
 
+def test_small_changes_lead_upwards_from_the_start(spoken, highest):
+    start = Words(("ababa",))
+    found = search(spoken, highest, "greedy", calls=60, start=start, population=10, k=60)
+    best = found.history["rank"]
+    assert best[0] == rank(start)[0]
+    assert best[-1] > best[0]
+    near = spoken.domain.changes(found.objects, start)
+    assert "" in near  # the start itself is measured, and charged
+    assert min(len(c.split(":")) for c in near if c) == 1
+
+
+def test_kinds_of_matter_without_small_changes_say_so(tmp_path):
+    it = api.train("polymer/vae", preset="tiny", run=tmp_path / "run")
+    objective = Objective.make(it, ["radius_of_gyration=min"])
+    with pytest.raises(RecipeError, match="polymer/vae knows no small changes"):
+        search(it, objective, "greedy", calls=5)
+    assert "greedy" not in compare(it, objective, calls=5)
+
+
+def test_a_bound_may_be_on_what_the_model_says(spoken):
+    objective = Objective.make(spoken, ["rank=max", "elbo>=-9"])
+    found = search(spoken, objective, "greedy", calls=200)
+    assert (found.values["elbo"] >= -9).all()
+    torch.testing.assert_close(
+        objective.of["elbo"](found.objects), spoken.bound(found.objects)["elbo"]
+    )
+
+
+def test_a_table_says_what_changed(spoken, tmp_path):
+    told = {"method": "greedy", "start": "ababa", "calls": 40, "out": tmp_path / "found.csv"}
+    found = api.search(spoken, ["rank=max"], **told)
+    assert [*found][:2] == ["greedy", "random"]
+    rows = list(csv.DictReader((tmp_path / "found.csv").read_text().splitlines()))
+    words = Words(tuple(r["word"] for r in rows))
+    assert [r["changes"] for r in rows] == spoken.domain.changes(words, Words(("ababa",)))
+
+
 def test_a_search_begins_at_its_start(spoken, highest):
     start = spoken.splits.train[torch.tensor([3])]
     copy = spoken.reconstruct(start).copies
@@ -177,7 +214,7 @@ def test_a_target_is_hit(spoken):
 
 def test_methods_stand_beside_the_training_objects(spoken, highest):
     found = compare(spoken, highest, calls=60)
-    assert list(found) == ["gradient", "cma", "random", "training", "all training"]
+    assert list(found) == [*METHODS, "training", "all training"]
     train = rank(spoken.splits.train)
     assert found["all training"].best("rank") == train.max()
     assert found["all training"].calls == len(train)
@@ -288,7 +325,7 @@ def test_the_command_writes_a_table_and_says_what_it_is_worth(spoken, tmp_path, 
     argv = ["search", place, "rank=max", f"{mine}:bs>=1", "--calls", "60", "-k", "4"]
     assert main([*argv, "--out", str(out)]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in said] == ["cma", "random", "training", "all"]
+    assert [line.split()[0] for line in said] == ["cma", "greedy", "random", "training", "all"]
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert len(rows) == 4
     assert all("b" in row["word"] for row in rows)

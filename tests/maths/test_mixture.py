@@ -48,6 +48,21 @@ def test_choice_takes_no_more_parts_than_the_data_pay_for(two):
     assert len(GaussianMixture.choose(two.sample(2000), 8).weight) == 2
 
 
+def test_held_out_points_choose_among_numbers_of_parts(two):
+    torch.manual_seed(0)
+    x, held = two.sample(2000), two.sample(1000)
+    found = GaussianMixture.held_out(x, held, 8)
+    for k in (1, 2):
+        other = GaussianMixture.fit(x, k, 40)
+        assert found.log_prob(held).mean() >= other.log_prob(held).mean() - 5e-3
+    assert len(found.weight) >= 2
+    # a unit of no use costs BIC its parts, and does not cost held-out points theirs
+    wide = torch.cat([x[:400], torch.randn(400, 30)], 1).double()
+    more = torch.cat([held, torch.randn(1000, 30)], 1).double()
+    assert len(GaussianMixture.choose(wide, 4).weight) == 1
+    assert GaussianMixture.held_out(wide, more, 4).log_prob(more).isfinite().all()
+
+
 def test_fewer_points_than_parts_and_no_spread_are_fine():
     torch.manual_seed(0)
     assert GaussianMixture.fit(torch.randn(3, 2), 8).log_prob(torch.zeros(1, 2)).isfinite().all()

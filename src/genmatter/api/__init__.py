@@ -6,6 +6,7 @@ __all__ = [
     "Optimised",
     "Reconstruction",
     "Samples",
+    "Scored",
     "Trained",
     "data",
     "doctor",
@@ -19,6 +20,7 @@ __all__ = [
     "report",
     "sample",
     "score",
+    "score_variants",
     "search",
     "train",
 ]
@@ -41,3 +43,4 @@ from genmatter.api.optimising import Optimised
 from genmatter.api.oracle import Found
 from genmatter.api.story import report
 from genmatter.api.trained import Reconstruction, Samples, Trained
+from genmatter.api.variants import Scored, score_variants

@@ -45,6 +45,7 @@ def neighbours(
     *,
     seed: int = 0,
     out: str | Path | None = None,
+    **sampling: Any,
 ) -> Neighbours:
     """Writes the objects around one in latent space, a picture of them, and how often each came.
 
@@ -55,16 +56,17 @@ def neighbours(
         n: How many different ones.
         seed: Seed of the directions.
         out: Where to write the objects.
+        **sampling: Other sampling options than the run's.
 
     Raises:
         RecipeError: The model has no latent.
         ConfigError: The distance is negative.
         DataError: No such object, or nothing around it is one.
     """
-    it = _loaded(run)
+    it = _loaded(run, **sampling)
     found = around(it, one(it, a), distance, n, seed=seed)
     place = _place(it, out, f"neighbours{it.domain.formats[0]}")
-    _write(it.domain, found.objects, place)
+    _write(it.domain, it.told(found.objects), place)
     facts = {"distance": distance, "tried": found.tried, "times": found.times, "same": found.same}
     once(lambda: write_json(place.with_suffix(".json"), facts))
     titles = [

@@ -107,7 +107,8 @@ def sample(
     if outcomes:
         sound = sound_share(it.domain, found.objects, it.splits.train)
         found = dataclasses.replace(found, outcomes=outcomes, sound=sound)
-    _write(it.domain, found.objects, _place(it, out, f"samples{it.domain.formats[0]}"))
+    place = _place(it, out, f"samples{it.domain.formats[0]}")
+    _write(it.domain, it.told(found.objects), place)
     return found
 
 
@@ -175,6 +176,9 @@ def encode(run: RunLike, source: str = "test", *, out: str | Path | None = None)
     objects = named(it, source)
     z = it.encode(objects)
     values: dict[str, Any] = {o.name: o.of(objects).numpy() for o in it.domain.observables}
+    member = it.group(objects)
+    if member is not None:
+        values["cluster"] = member.numpy()
     place = _place(it, out, "latents.npz")
     once(lambda: np.savez(place, z=z.numpy(), **values))
     return z
@@ -188,6 +192,7 @@ def interpolate(
     steps: int = 8,
     path: Literal["straight", "spherical"] = "straight",
     out: str | Path | None = None,
+    **sampling: Any,
 ) -> tuple[Any, Tensor]:
     """Writes the objects between two, and a picture of them.
 
@@ -199,12 +204,17 @@ def interpolate(
         steps: How many, both ends included.
         path: Straight, or along an arc.
         out: Where to write the objects.
+        **sampling: Other sampling options than the run's.
     """
-    it = _loaded(run)
+    it = _loaded(run, **sampling)
     objects, alphas = it.interpolate(one(it, a), one(it, b), steps, path=path)
     place = _place(it, out, f"interpolation{it.domain.formats[0]}")
-    _write(it.domain, objects, place)
-    once(lambda: draw(it, objects, [f"alpha {s:.2f}" for s in alphas.tolist()], place))
+    _write(it.domain, it.told(objects), place)
+    titles = [f"alpha {s:.2f}" for s in alphas.tolist()]
+    if it.bears:
+        for name, values in it.bound(objects).items():
+            titles = [f"{t}, {name} {v:.1f}" for t, v in zip(titles, values.tolist(), strict=True)]
+    once(lambda: draw(it, objects, titles, place))
     return objects, alphas
 
 

@@ -3,15 +3,18 @@
 __all__ = ["search"]
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from genmatter.api.files import RunLike, _loaded, _place, _write
 from genmatter.api.naming import one
 from genmatter.api.objective import Objective
 from genmatter.api.oracle import Found
 from genmatter.api.searching import compare
+from genmatter.spine import Domain
 from genmatter.training.processes import once
 
 
@@ -37,7 +40,7 @@ def search(
         run: Which model.
         wishes: Such as `qed=max`, `sa=min`, `tpsa=60`, `sa<=3`, `similarity>=0.4` to the start,
             or `FILE.py:FUNCTION=max`.
-        method: `gradient`, `cma` or `random`.
+        method: `gradient`, `cma`, `greedy` or `random`.
         start: The object to begin from, named as in `interpolate`.
         out: Where to write the objects.
         seed: Of everything that is drawn.
@@ -47,13 +50,15 @@ def search(
         **sampling: Other sampling options than the run's.
 
     Returns:
-        What was found by the method, by plain samples (`random`), among as many training objects
-        (`training`) and among all of them (`all training`).
+        What was found by the method, by small changes (`greedy`, where there are such), by plain
+        samples (`random`), among as many training objects (`training`) and among all of them
+        (`all training`).
     """
     it = _loaded(run, **sampling)
     begun = one(it, start) if start else None
     objective = Objective.make(it, wishes, begun)
-    methods = dict.fromkeys([method, "random"])
+    simple = ["greedy"] if type(it.domain).changed is not Domain.changed else []
+    methods = dict.fromkeys([method, *simple, "random"])
     found = compare(
         it, objective, methods=list(methods), calls=calls, start=begun, population=population,
         seed=seed, k=k,
@@ -61,19 +66,28 @@ def search(
     best = found[method]
     place = _place(it, out, "found.csv")
     names = it.domain.identities(best.objects)
-    once(lambda: _write_found(place.with_suffix(".csv"), best, it.domain.noun, names))
+    columns = {**best.values, **(it.bound(best.objects) if it.bears else {}), "cost": best.cost}
+    to = it.representation.wild() if begun is None else begun
+    changes = None if to is None or not len(best.cost) else it.domain.changes(best.objects, to)
+    once(lambda: _write_found(place.with_suffix(".csv"), columns, it.domain.noun, names, changes))
     if place.suffix != ".csv" or names is None:
         kind = it.domain.formats[0] if place.suffix == ".csv" else place.suffix
-        _write(it.domain, best.objects, place.with_suffix(kind))
+        _write(it.domain, it.told(best.objects), place.with_suffix(kind))
     return found
 
 
-def _write_found(path: Path, found: Found, noun: str, names: list[str] | None) -> None:
+def _write_found(
+    path: Path, columns: Mapping[str, Tensor], noun: str, names: list[str] | None,
+    changes: list[str] | None,
+) -> None:  # fmt: skip
     """Writes the objects of a search as text, where there is one, with what is true of them."""
-    columns = {**found.values, "cost": found.cost}
-    texts = [str(i) for i in range(len(found.cost))] if names is None else names
+    count = len(columns["cost"])
+    texts = [str(i) for i in range(count)] if names is None else names
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["index" if names is None else noun, *columns])
+        head = ["index" if names is None else noun, *columns]
+        writer.writerow(head if changes is None else [*head, "changes"])
         rows = zip(texts, *(c.tolist() for c in columns.values()), strict=True)
-        writer.writerows([text, *(f"{v:.7g}" for v in row)] for text, *row in rows)
+        for k, (text, *row) in enumerate(rows):
+            told = [] if changes is None else [changes[k]]
+            writer.writerow([text, *(f"{v:.7g}" for v in row), *told])

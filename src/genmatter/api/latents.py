@@ -20,12 +20,19 @@ def latents(it: Trained) -> tuple[list[Block], list[Block]]:
     objects = test[torch.arange(min(MAPPED, len(test)))]
     z = it.encode(objects).flatten(1).numpy()
     values = {o.name: o.of(objects) for o in it.domain.observables}
+    member = it.group(objects)
+    if member is not None:
+        values = {"cluster": member.double(), **values}
     units = {o.name: o.unit for o in it.domain.observables}
     plain = plots.latent_map(z, values, units)
     words = "Latents of the test split, coloured by observables."
     xy, labels = plane(z)
     richer = it.domain.map(objects, torch.from_numpy(xy), values) if len(labels) == 2 else None
-    if richer is None:
+    groups = None if member is None else it.domain.groups(objects, member)
+    if richer is None and groups is None:
         return [Picture(plain, words)], []
+    clusters = [] if groups is None else shown(groups, "Clusters, the largest first.")
+    if richer is None:
+        return [Picture(plain, words)], clusters
     across = f"The same with what each is: across {labels[0]}, up {labels[1]}."
-    return [Picture(plain, words)], shown(richer, across)
+    return [Picture(plain, words)], [*shown(richer, across), *clusters]

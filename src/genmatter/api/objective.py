@@ -21,9 +21,12 @@ from genmatter.api.naming import function
 from genmatter.api.trained import Trained
 from genmatter.config import closest
 from genmatter.errors import ConfigError, RecipeError
+from genmatter.spine import Likelihood
 
 SIMILARITY = "similarity"
 """The property that is said of an object and the start of a search."""
+ELBO = "elbo"
+"""What the model itself says of an object: log p(x) or its bound, in nats."""
 EXAMPLES = '"qed=max", "sa=min", "tpsa=60", "sa<=3", or "2*qed=max" for twice the weight'
 KNOWN = 1000
 """Training objects whose spread makes the unit of a property."""
@@ -121,8 +124,8 @@ class Objective:
         """Looks up the properties that are wished, and their spread over the training data.
 
         Args:
-            it: Whose observables. A property may be `FILE.py:FUNCTION` as well, or `similarity`
-                to the start, where the domain knows it.
+            it: Whose observables. A property may be `FILE.py:FUNCTION` as well, `similarity` to
+                the start, where the domain knows it, or the model's own `elbo`.
             wishes: At least one, as texts or read.
             start: A set of one object.
 
@@ -178,10 +181,13 @@ def _property(it: Trained, name: str, start: Any) -> Callable[[Any], Tensor]:
     known = {o.name: o.of for o in it.domain.observables}
     if name in known:
         return known[name]
+    if name == ELBO and isinstance(it.model, Likelihood):
+        return lambda objects: next(iter(it.bound(objects).values()))
     if ":" in name:
         return function(name)
     if name != SIMILARITY:
-        raise ConfigError(f"there is no observable {name!r}{closest(name, [*known, SIMILARITY])}")
+        options = [*known, SIMILARITY, ELBO]
+        raise ConfigError(f"there is no observable {name!r}{closest(name, options)}")
     if start is None:
         raise ConfigError("similarity is to the start of a search: say which one with --start")
     if it.domain.similarity(start, start) is None:

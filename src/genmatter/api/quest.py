@@ -61,6 +61,19 @@ class Quest:
         return batch, self.measure(batch)
 
     @torch.no_grad()
+    def begun(self) -> list[tuple[Any, float]]:
+        """Returns the objects to begin from, each a set of one, with their scores, best first."""
+        if self.start is None:
+            n = min(max(math.ceil(SCOUTS * self.oracle.calls), 1), CHUNK)
+            batch, scores = self.samples(n)
+        else:
+            batch = self.start.to("cpu")
+            scores = self.measure(batch)
+        best = scores.argsort(stable=True)[:CENTRES].tolist()
+        decode = self.it.representation.decode
+        return [(decode(batch[k : k + 1]), float(scores[k])) for k in best]
+
+    @torch.no_grad()
     def centres(self) -> Tensor:
         """Returns the latents to begin from, the best first: the start's, or those of samples."""
         begun = self.start

@@ -17,6 +17,7 @@ SHOWN = 8
 NAMES = {
     "gradient": "gradient of what the model predicts",
     "cma": "CMA-ES",
+    "greedy": "small changes, the best of some each time",
     "random": "random samples",
     "training": "as many training objects",
     "all training": "all training objects",

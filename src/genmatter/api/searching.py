@@ -33,6 +33,7 @@ from genmatter.config import closest
 from genmatter.errors import ConfigError, RecipeError
 from genmatter.generative.latent import descend
 from genmatter.maths.noise import generator, seed_of, stream
+from genmatter.spine import Domain
 
 WIDTH = 0.5
 """Standard deviation of the first steps around a centre; the prior's is 1."""
@@ -62,7 +63,7 @@ def search(
     Args:
         it: A model with a latent.
         objective: What is wished.
-        method: `gradient`, `cma` or `random`.
+        method: `gradient`, `cma`, `greedy` or `random`.
         calls: Different objects that may be measured.
         start: A set of the one object to begin from; the best of some samples, which are charged,
             where there is none. Plain samples begin nowhere.
@@ -117,7 +118,8 @@ def compare(
         GenmatterError: What `search` raises.
     """
     able = predicts(it, objective.leading)
-    methods = methods or [m for m in METHODS if able or m != "gradient"]
+    cannot = {"gradient": not able, "greedy": not _changes(it)}
+    methods = methods or [m for m in METHODS if not cannot.get(m)]
     how: dict[str, Any] = {"calls": calls, "start": start, "population": population}
     found = {m: search(it, objective, m, **how, seed=seed, k=k) for m in methods}
     train = it.splits.train
@@ -210,5 +212,38 @@ def _gradient(quest: Quest, population: int) -> None:
                 quest.at(z)
 
 
-METHODS = {"gradient": _gradient, "cma": _cma, "random": _random}
+def _greedy(quest: Quest, population: int) -> None:
+    """Climbs by small changes of objects, with no model: the best of some, if it is better.
+
+    The first climbs begin at the centres, one after the other; a climb ends where as many changes
+    as STALE times the population do not lead upwards.
+
+    Raises:
+        RecipeError: Nobody knows what a small change of an object of this kind is.
+    """
+    at_once = population or WALKS
+    for number, (now, score) in enumerate(itertools.cycle(quest.begun())):
+        stale, step = 0, 0
+        while stale < STALE and not quest.oracle.is_spent:
+            noise = generator(quest.seed, "greedy", number, step)
+            objects = quest.it.domain.changed(now, at_once, noise)
+            if objects is None:
+                raise RecipeError(f"{quest.it.recipe} knows no small changes of objects")
+            batch = quest.it.representation.encode(objects)
+            scores = quest.measure(batch)
+            best = int(scores.argmin())
+            better = float(scores[best]) < score
+            if better:
+                now, score = objects[torch.tensor([best])], float(scores[best])
+            stale, step = 0 if better else stale + 1, step + 1
+        if quest.oracle.is_spent:
+            return
+
+
+def _changes(it: Trained) -> bool:
+    """Says whether the domain knows small changes of objects."""
+    return type(it.domain).changed is not Domain.changed
+
+
+METHODS = {"gradient": _gradient, "cma": _cma, "greedy": _greedy, "random": _random}
 """What each method does, by its name."""

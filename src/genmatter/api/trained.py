@@ -23,8 +23,10 @@ from genmatter.maths.noise import stream
 from genmatter.recipes import able, find_all
 from genmatter.run import Run
 from genmatter.spine import (
+    Contrast,
     Domain,
     Generative,
+    Grouping,
     Latent,
     Likelihood,
     Representation,
@@ -41,6 +43,7 @@ NEEDS: dict[str, type] = {
     "optimise": Latent,
     "reconstruct": Latent,
     "score": Likelihood,
+    "score variants": Contrast,
     "search": Latent,
     "steer": Steerable,
 }
@@ -260,13 +263,39 @@ class Trained:
         """
         with torch.no_grad():
             found = {o.name: o.of(objects) for o in self.domain.observables}
+        return found | self.bound(objects, importance)
+
+    def bound(self, objects: Any, importance: int = 1) -> dict[str, Tensor]:
+        """Returns what a model with a likelihood says of objects, by its name; else nothing."""
         model: Any = self.model
-        if isinstance(self.model, Likelihood):
-            name = "elbo" if importance == 1 else "iwae"
-            name = "log_likelihood" if self.is_exact else name
-            bound = lambda b: model.log_likelihood(b, importance).cpu()
-            found[name] = torch.cat(self._each("observe", bound, objects))
-        return found
+        if not isinstance(self.model, Likelihood):
+            return {}
+        name = "elbo" if importance == 1 else "iwae"
+        name = "log_likelihood" if self.is_exact else name
+        bound = lambda b: model.log_likelihood(b, importance).cpu()
+        with torch.no_grad():
+            return {name: torch.cat(self._each("observe", bound, objects))}
+
+    def group(self, objects: Any) -> Tensor | None:
+        """Returns the cluster of each object, from 1; None where the model knows of none."""
+        model: Any = self.model
+        if not isinstance(self.model, Grouping):
+            return None
+        return torch.cat(self._each("group", lambda b: model.group(b).cpu(), objects))
+
+    @property
+    def bears(self) -> bool:
+        """Whether files of objects hold numbers of them."""
+        return type(self.domain).told is not Domain.told
+
+    def told(self, objects: Any) -> Any:
+        """Returns objects that bear what the model says of them into files, where these can."""
+        if not (self.bears and len(objects)):
+            return objects
+        member = self.group(objects)
+        grouped = {} if member is None else {"cluster": member.double()}
+        values = {k: v.double() for k, v in self.bound(objects).items()}
+        return self.domain.told(objects, values | grouped)
 
     @torch.no_grad()
     def interpolate(
@@ -300,7 +329,8 @@ class Trained:
             raise RepresentationError(f"the two latents differ in shape: {sizes}")
         alphas = torch.linspace(0, 1, steps, device=z.device)
         given = first[torch.zeros(steps, dtype=torch.long)]
-        between = model.from_latent(interpolate(z, w, alphas, path), given)
+        with stream(0, "interpolate"):
+            between = model.from_latent(interpolate(z, w, alphas, path), given)
         return self.representation.decode(between.to("cpu")), alphas.cpu()
 
     def optimise(

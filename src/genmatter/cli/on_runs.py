@@ -2,7 +2,9 @@
 
 __all__ = ["HANDLERS"]
 
+import argparse
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -61,14 +63,44 @@ def score(argv: list[str]) -> None:
     parser = parser_for("score")
     parser.add_argument("source", nargs="?", default="test", help="a file, train, valid or test")
     parser.add_argument("--importance", type=int, default=1, help="draws of the latent")
+    parser.add_argument("--mutants", help="a file of variants, such as A42G, to score instead")
+    parser.add_argument("--scan", action="store_true", help="or score every single change")
+    parser.add_argument("--dms", help="a file of variants and what was measured, to compare with")
+    parser.add_argument("--column", default="", help="the column of that; all of numbers without")
+    parser.add_argument("--wild", default="", help=f"what changes, if not the focus: {_ONE}")
+    parser.add_argument("--with", dest="others", nargs="+", default=[], help="more runs, averaged")
+    parser.add_argument("--draws", type=int, default=64, help="latents of the wild type")
     parser.add_argument("--out", help="the CSV file to write")
     known = parser.parse_args(argv)
     from genmatter import api
 
+    if known.mutants or known.scan or known.dms:
+        _score_variants(known)
+        return
     columns = api.score(known.run, known.source, importance=known.importance, out=known.out)
     for name, values in columns.items():
         known = values[values.isfinite()]
         print(f"{name:24} {known.mean():10.4f} +- {known.std():.4f} over {len(known)}")
+
+
+def _score_variants(known: argparse.Namespace) -> None:
+    if sum(map(bool, (known.mutants, known.scan, known.dms))) > 1:
+        raise ConfigError("--mutants, --scan and --dms exclude each other")
+    from genmatter import api
+
+    found = api.score_variants(
+        known.run, known.mutants or known.dms, others=known.others, wild=known.wild,
+        draws=known.draws, measured=known.column, out=known.out,
+    )  # fmt: skip
+    names, reasons = found.variants.names, Counter(why for why in found.variants.reasons if why)
+    by = f"{len(found.runs)} run{'s' * (len(found.runs) > 1)}"
+    print(f"{len(found.score)} of {len(names)} variants scored, by {by}")
+    for why, count in reasons.most_common():
+        print(f"  {count:8} not scored: {why}")
+    for assay in found.assays:
+        print(f"rank correlation with {assay.name}, {assay.count} variants")
+        for name, value in assay.spearman.items():
+            print(f"  {name:24} {value:8.3f}")
 
 
 def reconstruct(argv: list[str]) -> None:
@@ -101,11 +133,11 @@ def interpolate(argv: list[str]) -> None:
     parser.add_argument("--steps", type=int, default=8, help="objects, both ends included")
     parser.add_argument("--path", choices=["straight", "spherical"], default="straight")
     parser.add_argument("--out", help="the file to write")
-    known = parser.parse_args(argv)
+    known, sampling = of_run(parser, argv)
     from genmatter import api
 
     objects, alphas = api.interpolate(
-        known.run, known.a, known.b, steps=known.steps, path=known.path, out=known.out
+        known.run, known.a, known.b, steps=known.steps, path=known.path, out=known.out, **sampling
     )
     print(f"{len(objects)} objects at alpha {', '.join(f'{s:.2f}' for s in alphas.tolist())}")
 
@@ -144,11 +176,11 @@ def neighbours(argv: list[str]) -> None:
     parser.add_argument("-n", type=int, default=20, help="how many different ones (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="the file to write")
-    known = parser.parse_args(argv)
+    known, sampling = of_run(parser, argv)
     from genmatter import api
 
     found = api.neighbours(
-        known.run, known.a, known.distance, known.n, seed=known.seed, out=known.out
+        known.run, known.a, known.distance, known.n, seed=known.seed, out=known.out, **sampling
     )
     itself = sum(t for t, same in zip(found.times, found.same, strict=True) if same)
     print(f"{len(found.objects)} different objects at distance {found.distance:g}", end="")
@@ -158,7 +190,9 @@ def neighbours(argv: list[str]) -> None:
 def search(argv: list[str]) -> None:
     parser = parser_for("search")
     parser.add_argument("wishes", nargs="+", help="qed=max, sa=min, tpsa=60, 'sa<=3', ...")
-    parser.add_argument("--method", default="cma", help="gradient, cma or random (%(default)s)")
+    parser.add_argument(
+        "--method", default="cma", help="gradient, cma, greedy or random (%(default)s)"
+    )
     parser.add_argument("--calls", type=int, default=2000, help="objects to measure (%(default)s)")
     parser.add_argument("--start", default="", help=f"where to begin: {_ONE}")
     parser.add_argument("--population", type=int, default=0, help="walks or points at once")

@@ -49,12 +49,21 @@ class MixturePrior(nn.Module):
         return self.mixture.sample(int(torch.Size(batch).numel())).reshape(*batch, size)
 
     @torch.no_grad()
-    def fit(self, z: Tensor) -> None:
-        """Fits the mixture to rows of latents. The number of Gaussians is chosen by BIC."""
+    def fit(self, z: Tensor, held: Tensor | None = None) -> None:
+        """Fits the mixture to rows of latents.
+
+        The number of Gaussians is chosen by the likelihood of held-out rows, or without such by
+        BIC, which takes fewer.
+        """
         if not self.parts:
             return
         # in double: the covariance of a unit that the decoder ignores is singular but for ridge
-        it = GaussianMixture.choose(z.double(), self.parts)
+        x = z.double()
+        it = (
+            GaussianMixture.choose(x, self.parts)
+            if held is None
+            else GaussianMixture.held_out(x, held.double(), self.parts)
+        )
         empty = len(self.weight) - len(it.weight)
         self.weight.copy_(nn.functional.pad(it.weight, (0, empty)))
         self.mean[: len(it.mean)], self.scale[: len(it.scale)] = it.mean.to(z), it.scale.to(z)

@@ -66,10 +66,25 @@ class GaussianMixture:
     @classmethod
     def choose(cls, x: Points, most: int) -> "GaussianMixture":
         """Fits 1, 2, 4 .. `most` Gaussians and returns the fit of least BIC (Schwarz, 1978)."""
-        counts = [k for k in (2**i for i in range(most.bit_length())) if k < most] + [most]
-        fits = [cls.fit(x, k) for k in counts]
+        fits = [cls.fit(x, k) for k in _doubled(most)]
         scores = [it.free * math.log(len(x)) / 2 - float(it.log_prob(x).sum()) for it in fits]
         return fits[scores.index(min(scores))]
+
+    @classmethod
+    def held_out(
+        cls, x: Points, held: Float[Tensor, "m size"], most: int, steps: int = 40
+    ) -> "GaussianMixture":
+        """Fits 1, 2, 4 .. `most` Gaussians; returns the ones that held-out points fit best.
+
+        Args:
+            x: What is fitted.
+            held: What chooses.
+            most: Gaussians, at most.
+            steps: Steps of expectation and maximisation.
+        """
+        fits = [cls.fit(x, k, steps) for k in _doubled(most)]
+        scores = [float(it.log_prob(held).mean()) for it in fits]
+        return fits[scores.index(max(scores))]
 
     def _joint(self, x: Points) -> Float[Tensor, "n parts"]:
         gap = (x - self.mean[:, None]).mT
@@ -88,6 +103,11 @@ class GaussianMixture:
         eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
         scale = torch.linalg.cholesky(covariance + size * eye)
         return GaussianMixture(count / count.sum(), mean, scale)
+
+
+def _doubled(most: int) -> list[int]:
+    """Returns 1, 2, 4 and so on, and `most`."""
+    return [k for k in (2**i for i in range(most.bit_length())) if k < most] + [most]
 
 
 def _triangle(covariance: Float[Tensor, "size size"], ridge: float) -> Float[Tensor, "size size"]:

@@ -51,6 +51,18 @@ class WordsDomain(Domain[Words]):
         same = [sum(a == b for a, b in zip(w, to.texts[0], strict=True)) for w in objects.texts]
         return torch.tensor(same) / SIZE
 
+    def changed(self, objects, n, generator):
+        at = torch.randint(SIZE, (n,), generator=generator).tolist()
+        new = torch.randint(len(LETTERS), (n,), generator=generator).tolist()
+        words = (objects.texts[k % len(objects)] for k in range(n))
+        return Words(
+            tuple(w[:i] + LETTERS[k] + w[i + 1 :] for w, i, k in zip(words, at, new, strict=True))
+        )
+
+    def changes(self, objects, to):
+        pairs = ([*zip(to.texts[0], w, strict=True)] for w in objects.texts)
+        return [":".join(f"{a}{i}{b}" for i, (a, b) in enumerate(p) if a != b) for p in pairs]
+
     def cost(self, objects):
         wanted = [float(text.removeprefix("vowels=")) for text in self.config.sampling.target]
         return (vowels(objects) - wanted[0]).abs() if wanted else None
