@@ -62,7 +62,7 @@ def main() -> None:
     for number, run in enumerate(runs):
         it = api.load(run)
         for kind, rows in (
-            ("samples", samples(it, told.samples)),
+            ("samples", samples(it, told.samples, beside=number == 0)),
             ("likelihood", likelihood(it)),
         ):
             for name, row in rows.items():
@@ -90,9 +90,9 @@ def _trained(told: argparse.Namespace, home: Path) -> Iterable[Path]:
         yield run
 
 
-def samples(it: Trained, n: int) -> Rows:
-    """Scores samples, and what they stand beside."""
-    sets = {NAME: it.fair(n)} | references(it.domain, it.splits, n)
+def samples(it: Trained, n: int, *, beside: bool) -> Rows:
+    """Scores samples, and what they stand beside, which is the same for each seed."""
+    sets = {NAME: it.fair(n)} | (references(it.domain, it.splits, n) if beside else {})
     rows: Rows = {}
     for name, objects in sets.items():
         scores = it.domain.score(objects, it.splits)
