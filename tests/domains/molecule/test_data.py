@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genmatter.domains.molecule import cached, data, scaffolds
+from genmatter.domains.molecule import data, scaffolds
 from genmatter.domains.molecule.config import MoleculeDataConfig
 from genmatter.domains.molecule.data import load, prepared, summary, write_dropped
 from genmatter.domains.molecule.formats import write
@@ -21,6 +21,7 @@ from genmatter.domains.molecule.molecules import Molecules
 from genmatter.domains.molecule.scaffolds import deal
 from genmatter.domains.molecule.scaffolds import scaffolds as scaffolds_of
 from genmatter.errors import DataError
+from genmatter.loading import cached
 
 
 @pytest.fixture(autouse=True)
@@ -349,7 +350,7 @@ def test_memory_is_a_few_times_that_of_the_texts(tmp_path):
     made = pa.table({k: pa.array(v) for k, v in table.items()}).replace_schema_metadata(
         {"stripped": "0", "neutralised": "0", "unit": "line"}
     )
-    write_to = lambda: data.Prepared.of(cached.kept("x", lambda: made))
+    write_to = lambda: data.Prepared.of(cached.kept("molecules/x", lambda: made))
     write_to()
     tracemalloc.start()
     found = write_to()

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from rdkit import rdBase
 
-from genmatter.domains.molecule.cached import kept, key
 from genmatter.domains.molecule.molecules import Molecules
 from genmatter.domains.molecule.murcko import scaffolds_of_split
-from genmatter.domains.molecule.parallel import spread
 from genmatter.errors import DataError
+from genmatter.loading.cached import kept, key
+from genmatter.loading.parallel import spread
 from genmatter.loading.split import Rows
 
 VERSION = 1
@@ -34,7 +34,7 @@ def scaffolds(molecules: Molecules, processes: int = 0) -> np.ndarray:
         found = list(spread(scaffolds_of_split, {}, texts, "scaffolds", processes))
         return pa.table({"scaffold": pa.array(found, pa.string())})
 
-    return kept(f"scaffolds-{name}", make)["scaffold"].to_numpy()
+    return kept(f"molecules/scaffolds-{name}", make)["scaffold"].to_numpy()
 
 
 def deal(groups: np.ndarray, valid: float, test: float, seed: int) -> Rows:
