@@ -38,3 +38,7 @@ class CrystalDataConfig:
     """Crystals of more cubic angstrom per atom are left out; 0 keeps any."""
     duplicates: Literal["drop", "keep"] = "drop"
     """Leave out structures that match an earlier one of the same composition, or keep them."""
+
+
+RECIPES = {}
+"""The recipes of this domain, by the name that follows `crystal/`."""

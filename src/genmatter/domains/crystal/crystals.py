@@ -1,6 +1,6 @@
 """The objects of this domain: periodic crystals in a row, each of any number of atoms."""
 
-__all__ = ["SYMBOLS", "Crystals", "reduced"]
+__all__ = ["Crystals"]
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 from torch import Tensor
 
-SYMBOLS: tuple[str, ...] = tuple(chemical_symbols)
-"""Symbols of the elements by atomic number; number 0 is no element."""
+from genmatter.domains.crystal.elements import reduced
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,15 +172,3 @@ class Crystals:
 
 
 _OPPOSITE = ((1, 2), (0, 2), (0, 1))
-
-
-def reduced(numbers: Iterable[int]) -> str:
-    """Returns a formula divided by its greatest common divisor, in alphabetical order."""
-    kinds, counts = np.unique(np.fromiter(numbers, dtype=np.int64), return_counts=True)
-    least = np.gcd.reduce(counts) if len(counts) else 1
-    parts = sorted((_symbol(z), n // least) for z, n in zip(kinds, counts, strict=True))
-    return "".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in parts)
-
-
-def _symbol(number: int) -> str:
-    return SYMBOLS[number] if 0 <= number < len(SYMBOLS) else f"({number})"

@@ -1,0 +1,43 @@
+"""The elements by atomic number: symbols, masses and radii. Imports no torch: it starts soon."""
+
+__all__ = ["MASSES", "NUMBERS", "RADII", "SYMBOLS", "number", "reduced"]
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+from ase.data import atomic_masses, chemical_symbols, covalent_radii
+
+SYMBOLS: tuple[str, ...] = tuple(chemical_symbols)
+"""Symbols by atomic number; number 0 is no element."""
+NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS) if number} | {"D": 1, "T": 1}
+"""Atomic numbers by symbol."""
+MASSES = np.nan_to_num(np.array(atomic_masses), nan=0.0)
+"""Mean masses of the atoms, in dalton."""
+RADII = np.array(covalent_radii)
+r"""Covalent radii, angstrom; those that nobody has measured are 0.2.
+
+References:
+    | Covalent radii revisited (Cordero et al., 2008) https://doi.org/10.1039/B801115J
+"""
+_SYMBOL = re.compile(r"[A-Z][a-z]?")
+
+
+def number(text: str) -> int:
+    """Returns the atomic number of `Fe`, `Fe3+` or `Fe1`; 0 of what names no element."""
+    found = _SYMBOL.match(text.strip())
+    if found is None:
+        return 0
+    return NUMBERS.get(found[0], NUMBERS.get(found[0][0], 0) if len(text.strip()) > 1 else 0)
+
+
+def reduced(numbers: Iterable[int]) -> str:
+    """Returns a formula divided by its greatest common divisor, in alphabetical order."""
+    kinds, counts = np.unique(np.fromiter(numbers, dtype=np.int64), return_counts=True)
+    least = np.gcd.reduce(counts) if len(counts) else 1
+    parts = sorted((_symbol(z), n // least) for z, n in zip(kinds, counts, strict=True))
+    return "".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in parts)
+
+
+def _symbol(number: int) -> str:
+    return SYMBOLS[number] if 0 <= number < len(SYMBOLS) else f"({number})"
