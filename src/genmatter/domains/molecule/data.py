@@ -163,7 +163,7 @@ def _dealt(told: MoleculeDataConfig) -> _Dealt:
     x, shares = found.molecules, (told.valid_fraction, told.test_fraction, told.data_seed)
     try:
         if told.split == "scaffold":
-            rows = scaffolds.deal(scaffolds.scaffolds(x), *shares)
+            rows = split.whole(scaffolds.scaffolds(x), *shares)
         else:
             rows = split.random(len(x), *shares, what="molecules")
     except DataError as error:
