@@ -90,13 +90,18 @@ def primitive(cell: Cell, symprec: float = 0.01) -> Cell:
         | (Grosse-Kunstleve, Sauter & Adams, 2004) https://doi.org/10.1107/S010876730302186X
     """
     numbers, frac, lattice = _primitive(cell, symprec)
-    vectors = symmetry.niggli(lattice)
-    if vectors is None:
-        vectors = lattice
+    found = symmetry.niggli(lattice)
+    vectors = lattice if found is None or _alike(found, lattice) else found
     if np.linalg.det(vectors) < 0:
         vectors = -vectors
     frac = frac @ lattice @ np.linalg.inv(vectors)
     return Cell(numbers, wrapped(frac), parameters(lengths(vectors), angles(vectors)))
+
+
+def _alike(a: Float[np.ndarray, "3 3"], b: Float[np.ndarray, "3 3"]) -> bool:
+    """Says whether two cells have the same lengths and angles, so that one is as good."""
+    same = np.allclose(lengths(a), lengths(b), rtol=1e-4, atol=0)
+    return same and np.allclose(angles(a), angles(b), rtol=0, atol=1e-2)
 
 
 def _primitive(cell: Cell, symprec: float) -> Cell:
