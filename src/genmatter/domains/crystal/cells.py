@@ -38,8 +38,9 @@ class Cell(NamedTuple):
 
 
 def volume(lattice: Float[np.ndarray, "3 3"]) -> float:
-    """Returns the volume of a cell, cubic angstrom."""
-    return abs(float(np.linalg.det(lattice)))
+    """Returns the volume of a cell, cubic angstrom; NaN of what has no numbers."""
+    with np.errstate(invalid="ignore"):
+        return abs(float(np.linalg.det(lattice)))
 
 
 def lengths(lattice: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:

@@ -214,7 +214,7 @@ def _prepare(told: CrystalDataConfig, rows: Rows) -> Prepared:
     return Prepared(_kept(rows, found, keep), places, dropped, splits)
 
 
-def _kept(rows: Rows, found: list[list[Any]], keep: np.ndarray) -> Crystals:
+def _kept(rows: Rows, found: list[list[Any]], keep: Any) -> Crystals:
     some = [f for f, k in zip(found, keep, strict=True) if k]
     return Crystals.of(
         [f[0] for f in some],
@@ -229,7 +229,7 @@ def _drop_repeated(crystals: Crystals, rows: Rows, where: np.ndarray, reasons: l
     """Gives a reason to what matches an earlier crystal."""
     for k, first in enumerate(groups(crystals, DEFAULT, "find duplicates").tolist()):
         if first != k:
-            reasons[where[k]] = f"repeated: same as {rows.places[where[first]]}"
+            reasons[where[k]] = f"repeated: same as {rows.places[int(where[first])]}"
 
 
 @lru_cache(maxsize=3)

@@ -97,13 +97,13 @@ class _Alike:
     def __init__(self, told: Told, cells: list[Cell]) -> None:
         self.told, self.matcher = told, _matcher(told)
         self.sane = [_sane(c) for c in cells]
-        self.structures = [_structure(c) if ok else None for c, ok in zip(cells, self.sane)]  # noqa: B905
-        self.prints = [amd(c) if ok else None for c, ok in zip(cells, self.sane, strict=True)]
+        self.structures: list[Any] = [_structure(c) if _sane(c) else None for c in cells]
+        self.prints = [amd(c) for c in cells]
         self.apart = CLOSE if len(cells) > CROWD else APART
 
     def __call__(self, a: int, b: int) -> bool:
-        x, y = self.prints[a], self.prints[b]
-        if x is None or y is None or not np.abs(x - y).max() < self.apart:
+        far = np.abs(self.prints[a] - self.prints[b]).max()
+        if not (self.sane[a] and self.sane[b] and far < self.apart):
             return False
         pair = self.structures[a], self.structures[b]
         return bool(_within(self.told["seconds"], lambda: self.matcher.fit(*pair), False))

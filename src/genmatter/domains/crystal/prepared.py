@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import torch
 
 from genmatter.domains.crystal.crystals import Crystals
@@ -70,7 +69,7 @@ class Prepared:
         flat = lambda name, kind: torch.from_numpy(
             above[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(kind)
         )
-        lengths = pa.compute.list_value_length(above["numbers"]) if len(above) else []
+        counts = [len(z) for z in above["numbers"].to_pylist()]
         columns = {
             name.removeprefix(_COLUMN): torch.from_numpy(_floats(above[name]))
             for name in table.column_names
@@ -79,7 +78,7 @@ class Prepared:
         crystals = Crystals(
             flat("numbers", np.int64),
             flat("frac", float).view(-1, 3),
-            torch.tensor([int(k.as_py()) for k in lengths], dtype=torch.long),
+            torch.tensor(counts, dtype=torch.long),
             flat("lattice", float).view(-1, 3, 3),
             columns,
             np.array(above["name"].to_pylist(), dtype=object),

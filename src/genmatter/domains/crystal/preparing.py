@@ -1,7 +1,8 @@
 """From records to cells to learn from: read, reduced, filtered. No torch: it is shared out."""
 
-__all__ = ["prepared"]
+__all__ = ["as_written", "prepared"]
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from genmatter.domains.crystal.cells import Cell, primitive, volume
 from genmatter.domains.crystal.elements import SYMBOLS
-from genmatter.domains.crystal.reading import RefusedError, read_cell
+from genmatter.domains.crystal.reading import READERS, RefusedError, read_cell
 
 
 def prepared(told: dict[str, Any], records: Sequence[tuple[str, str]]) -> list[list[Any]]:
@@ -47,3 +48,24 @@ def _wanted(told: dict[str, Any], cell: Cell) -> None:
     if told["max_volume"] and each > told["max_volume"]:
         raise RefusedError(f"more than {told['max_volume']:g} cubic angstrom per atom: {each:.1f}")
     assert np.isfinite(cell.frac).all(), "a sound cell stays sound"
+
+
+def as_written(told: dict[str, Any], records: Sequence[tuple[str, str]]) -> list[list[Any]]:
+    """Returns `[numbers, coordinates, lattice, reason]` of each record, whatever is wrong with it.
+
+    What can be reduced is; what is no crystal at all becomes one atom of no element, nowhere.
+    """
+    del told
+    return [_anyhow(notation, text) for notation, text in records]
+
+
+def _anyhow(notation: str, text: str) -> list[Any]:
+    try:
+        cell = READERS[notation](text)
+        if not len(cell.numbers):
+            raise RefusedError("no atoms")
+    except RefusedError as reason:
+        return [[0], [[math.nan] * 3], [[math.nan] * 3] * 3, str(reason)]
+    if np.isfinite(cell.lattice).all() and np.isfinite(cell.frac).all() and volume(cell.lattice):
+        cell = primitive(cell)
+    return [cell.numbers.tolist(), cell.frac.tolist(), cell.lattice.tolist(), ""]

@@ -29,6 +29,7 @@ import torch
 
 from genmatter.domains.crystal.cells import Cell, primitive
 from genmatter.domains.crystal.crystals import Crystals
+from genmatter.domains.crystal.elements import SYMBOLS
 from genmatter.domains.crystal.ions import ANIONS, Ion, cations, electronegativity, radius
 from genmatter.maths.noise import generator
 
@@ -69,6 +70,7 @@ class Prototype:
 
 
 _O, _H, _Q = (0.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+_E = (0.625, 0.625, 0.625)
 _T = 1 / 3
 _OCTA, _TETRA, _CUBE = (0.40, 0.85), (0.20, 0.46), (0.70, 1.30)
 
@@ -112,8 +114,8 @@ PROTOTYPES: tuple[Prototype, ...] = (
               dict(A=Role((_O,), False, 4, _TETRA), B=Role(((0.0, 0.0, 0.5),), False, 4, _TETRA),
                      X=_anion((0.25, 0.25, 0.125))), alike=True, most=1500),
     Prototype("spinel", 227, (1, 1, 1),
-              dict(A=Role((_O,), False, 4, _TETRA), B=Role(((0.625,) * 3,), False, 6, _OCTA),
-                     X=_anion((0.3875,) * 3)), most=3000),
+              dict(A=Role((_O,), False, 4, _TETRA), B=Role((_E,), False, 6, _OCTA),
+                     X=_anion((0.3875, 0.3875, 0.3875))), most=3000),
     Prototype("elpasolite", 225, (1, 1, 1),
               dict(A=Role((_Q,), False, 12, (0.6, 1.6)), B=Role((_O,), False, 6, (0.35, 0.75)),
                      C=Role((_H,), False, 6, (0.40, 0.95)), X=_anion((0.24, 0.0, 0.0))),
@@ -146,7 +148,7 @@ def _drawing(name: str) -> _Drawing:
     hexagonal = 143 <= it.group <= 194
     lattice = Lattice.from_parameters(a, b, c, 90, 90, 120 if hexagonal else 90)
     names = list(it.roles)
-    species = [k + 1 for k, role in enumerate(names) for _ in it.roles[role].sites]
+    species = [SYMBOLS[k + 1] for k, role in enumerate(names) for _ in it.roles[role].sites]
     sites = [x for role in it.roles.values() for x in role.sites]
     found = Structure.from_spacegroup(it.group, lattice, species, sites)
     numbers = np.array(found.atomic_numbers, dtype=np.int64)

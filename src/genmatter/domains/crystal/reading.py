@@ -7,7 +7,7 @@ References:
     | GEMMI: a library for structural biology (Wojdyr, 2022) https://doi.org/10.21105/joss.04200
 """
 
-__all__ = ["RefusedError", "cif", "poscar", "read_cell", "sound", "written"]
+__all__ = ["READERS", "RefusedError", "cif", "poscar", "read_cell", "sound", "written"]
 
 import io
 import json
@@ -22,6 +22,8 @@ import numpy as np
 from genmatter.domains.crystal.cells import Cell, closest, parameters, volume
 from genmatter.domains.crystal.elements import NUMBERS, SYMBOLS, reduced
 
+LARGEST = 1000
+"""Atoms of a cell at most: what is larger is no crystal of this kind, and takes long."""
 NEAREST = 0.5
 """Atoms that are closer than this, in angstrom, are in one place."""
 _SAME = 0.1  # angstrom, within which a symmetry gives an atom again
@@ -42,7 +44,7 @@ def read_cell(notation: str, text: str) -> Cell:
     Raises:
         RefusedError: It is no crystal, or one with partly occupied sites.
     """
-    found = _READERS[notation](text)
+    found = READERS[notation](text)
     sound(found)
     return found
 
@@ -55,6 +57,8 @@ def sound(cell: Cell) -> None:
     """
     if not len(cell.numbers):
         raise RefusedError("no atoms")
+    if len(cell.numbers) > LARGEST:
+        raise RefusedError(f"more than {LARGEST} atoms in a cell: {len(cell.numbers)}")
     if ((cell.numbers < 1) | (cell.numbers >= len(SYMBOLS))).any():
         raise RefusedError("unknown element")
     if not np.isfinite(cell.frac).all():
@@ -202,4 +206,5 @@ def written(text: str) -> Cell:
     )
 
 
-_READERS: dict[str, Callable[[str], Cell]] = {"cif": cif, "poscar": poscar, "cell": written}
+READERS: dict[str, Callable[[str], Cell]] = {"cif": cif, "poscar": poscar, "cell": written}
+"""What reads each notation."""

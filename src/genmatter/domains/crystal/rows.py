@@ -179,7 +179,7 @@ def _file(
         return _frames(text, name, where, columns)
     stem = Path(name.removesuffix(".gz")).stem if "." in Path(name).name else name
     texts = _blocks(text) if kind == ".cif" else [text]
-    names = [stem if len(texts) == 1 else f"{stem}-{k}" for k in range(1, len(texts) + 1)]
+    names = [stem if len(texts) == 1 else _block_name(t) for t in texts]
     places = [name if len(texts) == 1 else f"{name}, block {k}" for k in range(1, len(texts) + 1)]
     return Rows([SINGLE[kind]] * len(texts), texts, names, places)
 
@@ -191,12 +191,18 @@ def _blocks(text: str) -> list[str]:
     return [block for block in blocks if "_atom_site_" in block] or [text]
 
 
+def _block_name(text: str) -> str:
+    start = text.find("data_")
+    return (text[start + 5 :].split(maxsplit=1) or [""])[0]
+
+
 def _frames(text: str, name: str, where: str, columns: Sequence[str]) -> Rows:
     """Reads the frames of an extXYZ file; their numbers of the whole crystal are columns."""
     from ase.io.extxyz import XYZError, read_xyz
 
     try:
-        frames = list(read_xyz(io.StringIO(text), slice(None)))
+        every: Any = slice(None)
+        frames = list(read_xyz(io.StringIO(text), every))
     except (XYZError, ValueError, KeyError, IndexError, StopIteration, RuntimeError) as error:
         raise DataError(f"{where} cannot be read ({error}): it is damaged, or no extXYZ") from None
     if not frames:
