@@ -9,7 +9,7 @@ __all__ = ["baselines"]
 
 import torch
 
-from genmatter.domains.crystal import prototypes
+from genmatter.domains.crystal import filling
 from genmatter.domains.crystal.crystals import Crystals
 from genmatter.maths.noise import generator
 
@@ -22,7 +22,7 @@ def baselines(train: Crystals, n: int) -> dict[str, Crystals]:
     g = generator("crystal baselines")
     some = lambda: train[torch.randint(len(train), (n,), generator=g)]
     return {
-        "prototypes": prototypes.made(n, SEED),
+        "prototypes": filling.made(n, SEED),
         "shuffled elements": _shuffled(some(), train, g),
         "random coordinates": _scattered(some(), g),
     }

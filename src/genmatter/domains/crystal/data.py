@@ -14,7 +14,7 @@ import numpy as np
 import spglib
 import torch
 
-from genmatter.domains.crystal import preparing, prototypes
+from genmatter.domains.crystal import filling, preparing
 from genmatter.domains.crystal.config import CrystalDataConfig
 from genmatter.domains.crystal.crystals import Crystals
 from genmatter.domains.crystal.elements import NUMBERS
@@ -145,7 +145,7 @@ def _check(told: CrystalDataConfig) -> None:
 
 
 def _embedded(told: CrystalDataConfig) -> Prepared:
-    found = prototypes.made(told.crystals, told.data_seed)
+    found = filling.made(told.crystals, told.data_seed)
     wanted = {NUMBERS[name] for name in told.elements} or set(NUMBERS.values())
     each = found.volumes / found.counts
     keep = [

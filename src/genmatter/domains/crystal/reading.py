@@ -7,7 +7,7 @@ References:
     | GEMMI: a library for structural biology (Wojdyr, 2022) https://doi.org/10.21105/joss.04200
 """
 
-__all__ = ["READERS", "RefusedError", "cif", "poscar", "read_cell", "sound", "written"]
+__all__ = ["READERS", "RefusedError", "cif", "expanded", "poscar", "read_cell", "sound", "written"]
 
 import io
 import json
@@ -96,7 +96,7 @@ def cif(text: str) -> Cell:
         raise RefusedError("coordinates that are no numbers")
     if not np.isfinite(lattice).all() or volume(lattice) < 1e-3:
         raise RefusedError("cell without a volume")
-    found = _expanded(Cell(numbers, frac, lattice), _operations(small))
+    found = expanded(Cell(numbers, frac, lattice), _operations(small))
     _compare(found, block)
     return found
 
@@ -137,7 +137,7 @@ def _operations(small: gemmi.SmallStructure) -> list[gemmi.Op]:
     return list(group.operations())
 
 
-def _expanded(cell: Cell, operations: list[gemmi.Op]) -> Cell:
+def expanded(cell: Cell, operations: list[gemmi.Op]) -> Cell:
     """Returns all atoms of the cell, each once: on a special position several images are one."""
     if len(operations) == 1:
         return cell

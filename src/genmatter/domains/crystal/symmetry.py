@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import spglib
 from jaxtyping import Float, Int
+from spglib.error import SpglibError
 
 Described = tuple[
     Float[np.ndarray, "3 3"], Float[np.ndarray, "atoms 3"], Int[np.ndarray, " atoms"]
@@ -57,5 +58,5 @@ def _asked(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             return function(*args, **kwargs)
-        except spglib.SpglibError:
+        except SpglibError:
             return None
