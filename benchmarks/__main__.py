@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import backbone, engine, molecule, polymer, polymer_diffusion
+from benchmarks import backbone, crystal, engine, molecule, polymer, polymer_diffusion
 from benchmarks.harness import markdown
 from benchmarks.polymer_table import keep
 
@@ -17,6 +17,7 @@ TABLES = {
     "polymer": (polymer, polymer_diffusion, engine),
     "backbone": (backbone,),
     "molecule": (molecule,),
+    "crystal": (crystal,),
 }
 
 

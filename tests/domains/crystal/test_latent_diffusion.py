@@ -16,6 +16,7 @@ from genmatter.domains.crystal.latent_diffusion import Hiding, build
 from genmatter.domains.crystal.represent import CrystalTensors
 from genmatter.errors import ConfigError
 from genmatter.maths.noise import stream
+from genmatter.spine import Latent, Predictor
 
 TINY = CrystalLatentDiffusionConfig.presets["tiny"]
 STAGE = CrystalVAEConfig.presets["tiny"]
@@ -158,6 +159,23 @@ def test_training_hides_what_it_could_tell(batch):
     nothing = ~(elements | groups | wanted.any(1))
     assert share(nothing) > 0.4
     assert torch.equal(told.num_atoms, many.num_atoms)
+
+
+def test_its_latents_are_those_of_the_first_stage(fitted, batch):
+    it = made(fitted, batch)
+    z = it.to_latent(batch)
+    assert torch.equal(z, it.vae.to_latent(batch))
+    assert torch.equal(it.from_latent(z, batch).lengths, it.vae.from_latent(z, batch).lengths)
+    assert torch.equal(it.predict(z)["density"], it.vae.predict(z)["density"])
+    hint = build.__annotations__["return"]
+    assert issubclass(hint, Latent)
+    assert issubclass(hint, Predictor)
+
+
+def test_diagnostics_are_means_over_atoms(fitted, batch):
+    found = made(fitted, batch, alive=False).diagnostics(batch)
+    assert list(found) == [f"flow_quarter_{k}" for k in range(1, 5)]
+    assert all(0.5 < v < 2 for v in found.values())
 
 
 def test_samplers_differ(fitted, batch):

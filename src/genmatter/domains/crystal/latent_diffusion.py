@@ -6,6 +6,7 @@ properties; training hides these by chance, so that one network draws with and w
 guidance moves away from what it would draw without:
 :math:`v = v_\emptyset + w (v_c - v_\emptyset)`.
 
+Samples are drawn so; what is copied, moved and searched is in the latent space of the first stage.
 Where all types are known, as of a formula, what is left to draw is the structure: crystal
 structure prediction. Types that are known stay as they are, whatever is decoded.
 
@@ -258,6 +259,31 @@ class LatentDiffusion(Generative[CrystalBatch]):
         z = x * self.net.scale + self.net.shift
         found = self.vae.denoised(z, told, self.level)
         return found.replace(elements=given.elements)
+
+    def to_latent(self, batch: CrystalBatch) -> Tensor:
+        """Returns the latents of the first stage."""
+        return self.vae.to_latent(batch)
+
+    def from_latent(self, z: Tensor, given: CrystalBatch) -> CrystalBatch:
+        """Decodes latents of the first stage, as it does by itself."""
+        return self.vae.from_latent(z, given)
+
+    def predict(self, z: Tensor) -> dict[str, Tensor]:
+        """Returns the properties that the first stage tells from latents."""
+        return self.vae.predict(z)
+
+    @torch.no_grad()
+    def diagnostics(self, batch: CrystalBatch) -> dict[str, float]:
+        """Returns the error of the velocity in each quarter of the way, cleanest first."""
+        x, found = self._state(batch), {}
+        for k in range(4):
+            t = self.denoiser.path.at(((k + torch.rand(len(x), device=x.device)) / 4).to(x))
+            eps = torch.randn_like(x) * batch.mask[..., None]
+            error = self.denoiser.error(x, eps, t, blank(batch))
+            found[f"flow_quarter_{k + 1}"] = error.sum().item() / (
+                float(batch.num_atoms.sum()) * x.shape[-1]
+            )
+        return found
 
     def _field(self, told: CrystalBatch) -> Field:
         """Returns the means of data and noise, guided where anything is told."""
