@@ -4,6 +4,7 @@ __all__ = ["MASSES", "NUMBERS", "RADII", "SYMBOLS", "number", "reduced"]
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from ase.data import atomic_masses, chemical_symbols, covalent_radii
@@ -31,11 +32,13 @@ def number(text: str) -> int:
     return NUMBERS.get(found[0], NUMBERS.get(found[0][0], 0) if len(text.strip()) > 1 else 0)
 
 
-def reduced(numbers: Iterable[int]) -> str:
+def reduced(numbers: Iterable[Any]) -> str:
     """Returns a formula divided by its greatest common divisor, in alphabetical order."""
     kinds, counts = np.unique(np.fromiter(numbers, dtype=np.int64), return_counts=True)
     least = np.gcd.reduce(counts) if len(counts) else 1
-    parts = sorted((_symbol(z), n // least) for z, n in zip(kinds, counts, strict=True))
+    parts = sorted(
+        (_symbol(z), n // int(least)) for z, n in zip(kinds.tolist(), counts.tolist(), strict=True)
+    )
     return "".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in parts)
 
 

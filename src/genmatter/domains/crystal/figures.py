@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from genmatter.domains.crystal.crystals import Crystals
@@ -81,10 +82,10 @@ def symmetries(samples: Crystals, test: Crystals) -> Figure:
         found = [crystal_system(int(g)) or "none" for g in features(x)["space_group"]]
         shares = [found.count(s) / max(len(found), 1) for s in names]
         at = np.arange(len(names)) + (k - 0.5) * width
-        ax.bar(at, shares, width, color=colours[name], label=name)
+        ax.bar(at, shares, width, color=colours[name])
     ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
     ax.set_ylabel("share")
-    legend(sheet, ax.get_legend_handles_labels()[0])
+    legend(sheet, [Patch(color=colours[name], label=name) for name in sets])
     return sheet
 
 

@@ -124,7 +124,7 @@ def structure_prediction(
     """Returns how often the crystal of a composition is among those that are proposed for it.
 
     `match@k` counts targets that one of the first k candidates matches; `rms` is the mean, over
-    the targets that any matches, of the nearest candidate's.
+    the targets that any matches, of the nearest candidate's; where there is none, the tolerance.
 
     Args:
         targets: Crystals that are wanted.
@@ -142,13 +142,13 @@ def structure_prediction(
     sizes = torch.tensor([len(c) for c in candidates], dtype=torch.long)
     repeated = targets[torch.arange(len(targets)).repeat_interleave(sizes)]
     far = rms(repeated, Crystals.cat(candidates), tolerance, what).split(sizes.tolist())
-    most = int(sizes.max()) if len(sizes) else 0
+    most = max(int(sizes.max()), 1) if len(sizes) else 1
     found = {}
     for k in dict.fromkeys((1, most)):
         hit = [bool(len(f)) and bool(f[:k].isfinite().any()) for f in far]
         share = sum(hit) / len(hit) if hit else float("nan")
         found[f"match@{k} {tolerance.name}"] = Score(share, 1.0, f"share, n={len(hit)}")
     least = torch.tensor([float(f.min()) for f in far if len(f) and f.isfinite().any()])
-    value = least.mean().item() if len(least) else float("nan")
+    value = least.mean().item() if len(least) else tolerance.stol
     found[f"rms@{most} {tolerance.name}"] = Score(value, 0.0, f"(V/N)^1/3, n={len(least)}")
     return found

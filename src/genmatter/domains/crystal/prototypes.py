@@ -140,7 +140,8 @@ def drawing(name: str) -> Drawing:
     """Returns the drawing of a structure type."""
     it = next(p for p in PROTOTYPES if p.name == name)
     hexagonal = 143 <= it.group <= 194
-    lattice = parameters(np.array(it.shape), np.array([90, 90, 120 if hexagonal else 90]))
+    corners = np.array([90.0, 90.0, 120.0 if hexagonal else 90.0])
+    lattice = parameters(np.array(it.shape, dtype=float), corners)
     names = list(it.roles)
     numbers = [k + 1 for k, role in enumerate(names) for _ in it.roles[role].sites]
     sites = [x for role in it.roles.values() for x in role.sites]

@@ -107,7 +107,7 @@ def _line(error: Exception) -> str:
 
 def _lattice(cell: gemmi.UnitCell) -> np.ndarray:
     sides, corners = np.array(cell.parameters[:3]), np.array(cell.parameters[3:])
-    if not (sides > 0).all():
+    if not ((sides > 0).all() and (corners > 0).all() and (corners < 180).all()):
         return np.full((3, 3), np.nan)
     return parameters(sides, corners)
 

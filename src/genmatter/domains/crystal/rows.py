@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from genmatter.config import closest
+from genmatter.domains.crystal.cells import volume
 from genmatter.errors import DataError
 
 SPLITS = {"train": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2}
@@ -210,7 +211,7 @@ def _frames(text: str, name: str, where: str, columns: Sequence[str]) -> Rows:
     texts = []
     for atoms in frames:
         lattice = atoms.cell.array
-        flat = abs(float(np.linalg.det(lattice))) < 1e-9
+        flat = not volume(lattice) > 1e-9
         x = atoms.positions if flat else np.linalg.solve(lattice.T, atoms.positions.T).T
         texts.append(json.dumps([atoms.numbers.tolist(), x.tolist(), lattice.tolist()]))
     told = [_numbers(atoms) for atoms in frames]

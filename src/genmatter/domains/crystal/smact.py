@@ -20,13 +20,14 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from math import gcd
+from typing import Any
 
 from genmatter.domains.crystal.elements import SYMBOLS
 
 
-def valid(numbers: Iterable[int]) -> bool:
+def valid(numbers: Iterable[Any]) -> bool:
     """Says whether atoms of these numbers make a valid composition."""
-    counts = Counter(numbers)
+    counts = Counter(int(z) for z in numbers)
     if any(not 0 < z < len(SYMBOLS) for z in counts):
         return False
     least = gcd(*counts.values()) if counts else 1

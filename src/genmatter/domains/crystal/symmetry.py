@@ -42,11 +42,16 @@ def space_group(cell: Described, symprec: float) -> int:
 
 def niggli(lattice: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"] | None:
     """Returns Niggli-reduced vectors of the same lattice; None where it has no volume."""
+    if not np.isfinite(lattice).all() or abs(np.linalg.det(lattice)) < 1e-9:
+        return None
     return _asked(spglib.niggli_reduce, lattice)
 
 
-def smaller(cell: Described, symprec: float) -> Described | None:
-    """Returns a primitive cell, its positions as given or means of equivalent ones; None: none."""
+def smaller(cell: Described, symprec: float) -> Any:
+    """Returns lattice, coordinates and numbers of a primitive cell, in the same orientation.
+
+    None where none is found.
+    """
     return _asked(
         spglib.standardize_cell, cell, to_primitive=True, no_idealize=True, symprec=symprec
     )
