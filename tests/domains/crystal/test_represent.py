@@ -8,7 +8,8 @@ import torch
 
 from genmatter.config import replaced
 from genmatter.domains.crystal import data
-from genmatter.domains.crystal.canonical import rank, setting
+from genmatter.domains.crystal.canonical import setting
+from genmatter.domains.crystal.chemistry import rank
 from genmatter.domains.crystal.config import CrystalDataConfig, CrystalVAEConfig
 from genmatter.domains.crystal.crystals import Crystals
 from genmatter.domains.crystal.represent import CrystalBatch, CrystalTensors

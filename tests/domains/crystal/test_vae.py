@@ -161,7 +161,7 @@ def test_noise_is_undone_in_training_alone(fitted, batch):
 
 def test_types_that_are_known_stay(fitted, batch):
     it = made(fitted)
-    z = torch.randn(*batch.mask.shape, 12)
+    z = torch.randn(*batch.mask.shape, 16)
     assert torch.equal(it.from_latent(z, batch).atom_types, batch.atom_types)
     free = batch.replace(atom_types=torch.zeros_like(batch.atom_types))
     types = it.from_latent(z, free).atom_types

@@ -9,14 +9,16 @@ the order of their electronegativity, and then of their coordinates.
 Which cell a crystal has is not decided here: data are read as Niggli-reduced primitive cells.
 """
 
-__all__ = ["Setting", "rank", "setting"]
+__all__ = ["Setting", "setting"]
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+
+from genmatter.domains.crystal.chemistry import rank
 
 GRID = 1200
 """Coordinates are compared in steps of this part of a cell. It is a multiple of 2, 3, 5 and 16, so
@@ -100,22 +102,3 @@ def _unimodular() -> tuple[Int[np.ndarray, "matrices 3 3"], Float[np.ndarray, "e
     every = every[np.argsort(away, kind="stable")]
     forms = np.einsum("mik,mjl->mijkl", every, every).reshape(-1, 9).astype(np.float64)
     return every, forms
-
-
-@cache
-def rank() -> Int[np.ndarray, " elements"]:
-    """Returns the place of each element, by atomic number, in the order of electronegativity.
-
-    Pauling's; elements that have none come last. 0, which is no element, is the very last.
-    """
-    from pymatgen.core.periodic_table import Element
-
-    values = [np.inf, *(_pauling(Element.from_Z(z)) for z in range(1, 119))]
-    found = np.empty(119, dtype=np.int64)
-    found[np.argsort(values, kind="stable")] = np.arange(119)
-    return found
-
-
-def _pauling(element: object) -> float:
-    value = getattr(element, "_data", {}).get("X")
-    return float(value) if value is not None else 9.0

@@ -82,6 +82,9 @@ class CrystalSamplingConfig:
     """How often a sample is drawn: with 2, the second time with the types of the first."""
     temperature: float = 1.0
     """Scale of the noise that samples begin from."""
+    settle: int = 30
+    """Steps in which atoms that are too close for their elements are moved apart; 0 leaves them
+    (crystal/latent_diffusion)."""
     level: float = 0.0
     """Noise, in standard deviations of the latents, that the decoder takes latents to have."""
 
@@ -150,7 +153,7 @@ class CrystalVAEConfig(Config):
     )  # fmt: skip
     encoder: CrystalEncoderConfig = CrystalEncoderConfig()
     decoder: CrystalDecoderConfig = CrystalDecoderConfig()
-    latent_dim: int = 12
+    latent_dim: int = 16
     """Latent units of an atom (the reference: 8)."""
     weights: CrystalLossConfig = CrystalLossConfig()
     chart: bool = True
@@ -192,7 +195,7 @@ class CrystalLatentDiffusionConfig(Config):
     """Share of the numbers between layers that training hides."""
     low: float = 0.03
     """Noise over signal at the cleanest level."""
-    high: float = 30.0
+    high: float = 10.0
     """The same at the start of sampling."""
     hide_all: float = 0.4
     """Share of the training crystals of which nothing is told but the number of atoms."""

@@ -39,6 +39,7 @@ from genmatter.domains.crystal.represent import (
     CrystalTensors,
     elements_of,
 )
+from genmatter.domains.crystal.spacing import Spacing
 from genmatter.domains.crystal.vae import Chart, CrystalVAE
 from genmatter.errors import ConfigError
 from genmatter.generative.diffusion import Denoiser, velocity
@@ -178,6 +179,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         temperature: Scale of the noise that samples begin from.
         passes: How often samples are drawn; each time but the first, the types of the last are
             told.
+        settle: Steps in which atoms that are too close are moved apart.
     """
 
     def __init__(
@@ -191,12 +193,13 @@ class LatentDiffusion(Generative[CrystalBatch]):
         level: float = 0.0,
         temperature: float = 1.0,
         passes: int = 1,
+        settle: int = 0,
     ) -> None:
         super().__init__()
         self.vae = vae.requires_grad_(False)
         self.denoiser, self.sampler, self.hiding = denoiser, sampler, hiding
         self.guidance, self.level, self.temperature = guidance, level, temperature
-        self.passes = passes
+        self.passes, self.settle, self.spacing = passes, settle, Spacing()
 
     @property
     def net(self) -> Velocity:
@@ -216,7 +219,9 @@ class LatentDiffusion(Generative[CrystalBatch]):
 
     @torch.no_grad()
     def begin(self, batches: Iterable[CrystalBatch]) -> None:
-        """Finds the units in which latents have mean 0 and spread 1."""
+        """Finds the units in which latents have mean 0 and spread 1, and how close atoms come."""
+        batches = list(batches)
+        self.spacing.fit(batches)
         z = torch.cat([self.vae.to_latent(b)[b.mask] for b in batches])
         self.net.shift.copy_(z.mean(0))
         self.net.scale.copy_(z.std(0).clamp_min(1e-3))
@@ -258,7 +263,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         x = self.sampler(field, self.denoiser.path, self.temperature * x) * mask
         z = x * self.net.scale + self.net.shift
         found = self.vae.denoised(z, told, self.level)
-        return found.replace(elements=given.elements)
+        return self.spacing.apart(found, self.settle).replace(elements=given.elements)
 
     def to_latent(self, batch: CrystalBatch) -> Tensor:
         """Returns the latents of the first stage."""
@@ -320,7 +325,7 @@ def build(
     hiding = Hiding(c.hide_all, c.hide_each, c.show_types)
     return LatentDiffusion(
         vae, Denoiser(net, path, velocity), _sampler(s), hiding, guidance=s.guidance,
-        level=s.level, temperature=s.temperature, passes=s.passes,
+        level=s.level, temperature=s.temperature, passes=s.passes, settle=s.settle,
     )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genmatter.config import closest
-from genmatter.domains.crystal.canonical import Setting, rank, setting
+from genmatter.domains.crystal.canonical import Setting, setting
+from genmatter.domains.crystal.chemistry import rank
 from genmatter.domains.crystal.crystals import Crystals
 from genmatter.domains.crystal.elements import SYMBOLS
 from genmatter.domains.crystal.features import features

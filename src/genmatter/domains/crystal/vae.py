@@ -27,6 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genmatter.domains.crystal.chemistry import table
 from genmatter.domains.crystal.config import CrystalVAEConfig
 from genmatter.domains.crystal.distribution import DiagonalGaussianDistribution
 from genmatter.domains.crystal.network import (
@@ -83,7 +84,8 @@ class Chart(nn.Module):
     r"""Latents as linear functions of a crystal, each of about unit spread.
 
     Three units are :math:`\sqrt{12}\,(f - 1/2)`; six are lengths and angles, the same for all
-    atoms, where there is room for them; the rest is learned for each element.
+    atoms, where there is room for them; the rest is learned for each element, and begins with
+    what the periodic table says of it, so that elements that are taken for each other are alike.
 
     Args:
         latent: Latent units of an atom.
@@ -94,6 +96,9 @@ class Chart(nn.Module):
         super().__init__()
         self.cell = 6 if latent >= ROOM else 0
         self.types = nn.Embedding(MOST_ELEMENT + 1, latent - 3 - self.cell)
+        known = torch.from_numpy(table())[:, : self.types.embedding_dim]
+        with torch.no_grad():
+            self.types.weight[:, : known.shape[1]] = known.float()
         shift = torch.tensor([*[lengths[0]] * 3, *[ANGLE[0]] * 3])
         scale = torch.tensor([*[lengths[1]] * 3, *[ANGLE[1]] * 3]).clamp_min(1e-3)
         self.register_buffer("shift", shift)
