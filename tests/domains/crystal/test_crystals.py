@@ -53,10 +53,10 @@ def test_cells_have_the_measures_that_pymatgen_says():
         assert x.angles[k].tolist() == pytest.approx(list(s.lattice.angles))
 
 
-def test_formulas_are_reduced_and_in_the_order_of_the_alphabet():
-    assert some().formulas == ["ClNa", "O2Ti", "O2Si", "O3SrTi"]
-    assert reduced([8, 26, 3, 8]) == "FeLiO2"
-    assert reduced([6, 6, 1, 1]) == "CH"
+def test_formulas_are_reduced_and_begin_with_what_gives_its_electrons_away():
+    assert some().formulas == ["NaCl", "TiO2", "SiO2", "SrTiO3"]
+    assert reduced([8, 26, 3, 8]) == "LiFeO2"
+    assert reduced([6, 6, 1, 1]) == "HC"
     assert reduced([]) == ""
 
 
@@ -69,7 +69,7 @@ def test_atoms_know_their_crystal():
 def test_what_is_no_crystal_keeps_its_place():
     x = Crystals.cat([some()[:1], nothing(2), some()[1:2]])
     assert len(x) == 4
-    assert x.formulas == ["ClNa", "X", "X", "O2Ti"]
+    assert x.formulas == ["NaCl", "X", "X", "TiO2"]
     assert x[[3]].structures() == [rutile()]
 
 

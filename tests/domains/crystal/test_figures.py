@@ -101,7 +101,7 @@ def test_a_row_has_formulas_and_titles_escaped():
     whole(html)
     assert "a &lt;i&gt;" in html
     assert html.count("<li>") == 5
-    assert "<strong>ClNa</strong>" in html
+    assert "<strong>NaCl</strong>" in html
     with pytest.raises(DataError, match="4 crystals need as many titles; given: 1"):
         figures.strip(some(), ["a"])
     assert "and 2 more" in figures.strip(some()[[0] * 62], [""] * 62)
@@ -139,7 +139,7 @@ def test_the_viewer_is_whole_asks_for_nothing_and_meets_no_other():
 def test_the_viewer_holds_every_crystal_and_leaves_out_what_is_none():
     x = Crystals.cat([some(), nothing(2)])
     found = told(turned(x))
-    assert [t["name"] for t in found] == ["1: ClNa", "2: O2Ti", "3: O2Si", "4: O3SrTi"]
+    assert [t["name"] for t in found] == ["1: NaCl", "2: TiO2", "3: SiO2", "4: SrTiO3"]
     assert "space group 225" in found[0]["about"]
     for t in found:
         assert len(t["at"]) == 3 * len(t["kind"])

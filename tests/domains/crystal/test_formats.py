@@ -103,7 +103,7 @@ def test_names_of_files_are_safe_and_differ():
     found = writing.stems(odd)
     assert len(set(found)) == 4
     assert all("/" not in name and not name.startswith(".") for name in found)
-    assert found[3] == "4-O2Si"
+    assert found[3] == "4-SiO2"
 
 
 def test_a_poscar_holds_one_crystal(tmp_path):
@@ -122,7 +122,7 @@ def test_a_cif_may_have_several_blocks(tmp_path):
     blocks = [str(CifWriter(s)) for s in (rocksalt(), quartz())]
     (tmp_path / "a.cif").write_text("data_global\n_journal 'x'\n" + "\n".join(blocks))
     found = read(tmp_path / "a.cif")
-    assert found.formulas == ["ClNa", "O2Si"]
+    assert found.formulas == ["NaCl", "SiO2"]
     assert found.labels.tolist() == ["NaCl", "SiO2"]
 
 

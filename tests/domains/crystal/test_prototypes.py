@@ -73,9 +73,9 @@ def test_nearly_all_balance_and_atoms_are_apart(crystals):
 
 
 def test_known_salts_have_about_their_size(crystals):
-    lengths = {"ClNa": 5.64, "MgO": 4.21, "FLi": 4.03, "CaO": 4.81, "SZn": 5.41}
+    lengths = {"NaCl": 5.64, "MgO": 4.21, "LiF": 4.03, "CaO": 4.81, "ZnS": 5.41}
     for formula, a in lengths.items():
-        kind = "zincblende" if formula == "SZn" else "rocksalt"
+        kind = "zincblende" if formula == "ZnS" else "rocksalt"
         k = next(
             k for k, (f, name) in enumerate(zip(crystals.formulas, crystals.labels, strict=True))
             if f == formula and name == kind

@@ -58,7 +58,7 @@ def test_rounded_special_positions_are_one_atom():
 
 BROKEN = {
     "breaks off in a line": (PLAIN[:-30], "no CIF, or one that breaks off"),
-    "breaks off after a line": (PLAIN.rsplit("\n", 2)[0] + "\n", "not the formula: O2SrTi"),
+    "breaks off after a line": (PLAIN.rsplit("\n", 2)[0] + "\n", "not the formula: SrTiO2"),
     "empty": ("", "no atoms"),
     "a page": ("<html>", "no CIF"),
     "half an atom": (PLAIN.replace("0.50000000  1\n", "0.50000000  0.5\n", 1), "partial occ"),

@@ -148,7 +148,7 @@ class Crystals:
 
     @cached_property
     def formulas(self) -> list[str]:
-        """The reduced formula of each with symbols in the order of the alphabet: `FeLiO2`."""
+        """The reduced formula of each, the most electropositive element first: `LiFeO2`."""
         return [reduced(z) for z in self.each_numbers()]
 
     def each_numbers(self) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ __all__ = ["MASSES", "NUMBERS", "RADII", "SYMBOLS", "number", "reduced"]
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,21 @@ def number(text: str) -> int:
 
 
 def reduced(numbers: Iterable[Any]) -> str:
-    """Returns a formula divided by its greatest common divisor, in alphabetical order."""
+    """Returns a formula divided by its greatest common divisor, the most electropositive first."""
     kinds, counts = np.unique(np.fromiter(numbers, dtype=np.int64), return_counts=True)
     least = np.gcd.reduce(counts) if len(counts) else 1
-    parts = sorted(
-        (_symbol(z), n // int(least)) for z, n in zip(kinds.tolist(), counts.tolist(), strict=True)
-    )
-    return "".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in parts)
+    amounts = {z: n // int(least) for z, n in zip(kinds.tolist(), counts.tolist(), strict=True)}
+    order = sorted(amounts, key=_pull)
+    return "".join(f"{_symbol(z)}{amounts[z] if amounts[z] > 1 else ''}" for z in order)
+
+
+@cache
+def _pull(number: int) -> tuple[float, int]:
+    """Returns by what elements of a formula are sorted: Pauling's electronegativity."""
+    from pymatgen.core import Element
+
+    value = Element.from_Z(number).data.get("X") if 0 < number < len(SYMBOLS) else None
+    return (9.0 if value is None or np.isnan(value) else float(value)), number
 
 
 def _symbol(number: int) -> str:

@@ -87,7 +87,11 @@ def scene(
 def _bonds(numbers: np.ndarray, at: np.ndarray) -> Int[np.ndarray, "bonds 2"]:
     far = np.linalg.norm(at[:, None] - at, axis=-1)
     radii = RADII[numbers.clip(0, len(RADII) - 1)]
+    apart = np.where(np.eye(len(at), dtype=bool), np.inf, far)
+    nearest = np.minimum(apart.min(1, initial=np.inf), 9.0)
     touch = (far < _TOUCH * (radii[:, None] + radii)) & (far > 0.3)
+    # cations in one cell touch by their radii, but their bonds are to what is between them
+    touch &= far < _TOUCH * np.maximum(nearest[:, None], nearest)
     found = np.argwhere(np.triu(touch, 1))
     return found if len(found) < 6 * len(at) else found[:0]
 
