@@ -87,6 +87,10 @@ class CrystalSamplingConfig:
     (crystal/latent_diffusion)."""
     level: float = 0.0
     """Noise, in standard deviations of the latents, that the decoder takes latents to have."""
+    relax: int = 0
+    """How many samples an evaluation relaxes (with the extra `relax`)."""
+    hull: str = ""
+    """File of reference energies (`formula`, `energy_per_atom`), to tell which are stable."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from genmatter.domains.crystal import data, figures, matching, metrics, validity, viewer
+from genmatter.domains.crystal import data, figures, matching, metrics, stability, validity, viewer
 from genmatter.domains.crystal.baselines import baselines
 from genmatter.domains.crystal.crystals import Crystals
 from genmatter.domains.crystal.formats import SUFFIXES, read, write
@@ -82,11 +82,16 @@ class CrystalStructures(Domain[Crystals]):
         return metrics.similarity(objects, to)
 
     def score(self, samples: Crystals, splits: Splits[Crystals]) -> dict[str, Score]:
-        """Compares crystals with the test split; where a formula is asked for, counts it too."""
+        """Compares crystals with the test split; where a formula is asked for, counts it too.
+
+        Where `sampling.relax` says so, the first ones are relaxed (`stability`).
+        """
+        stability.check(self.config.sampling.relax, self.config.sampling.hull)
         found = metrics.score(samples, splits.test, splits.train)
         if formula := self.config.sampling.formula:
             found["formula"] = metrics.of_formula(samples, composition(formula))
-        return found
+        s = self.config.sampling
+        return found | stability.score(samples, splits.train, s.relax, s.hull)
 
     def match(self, objects: Crystals, copies: Crystals) -> dict[str, Score]:
         return metrics.match(objects, copies)
