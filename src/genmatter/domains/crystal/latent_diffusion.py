@@ -182,6 +182,8 @@ class LatentDiffusion(Generative[CrystalBatch]):
         settle: Steps in which atoms that are too close are moved apart.
     """
 
+    quick_latent = False  # a walk begins at samples, of which each takes many network calls
+
     def __init__(
         self,
         vae: CrystalVAE,
