@@ -34,6 +34,7 @@ class CrystalStructures(Domain[Crystals]):
     formats = tuple(SUFFIXES)
     counts_failures = True
     noun = "crystal"
+    compared = ("density", "volume_per_atom", "shortest_axis", "longest_axis", "skew", "spacing")
 
     @cached_property
     def observables(self) -> tuple[Observable[Crystals], ...]:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -3,16 +3,15 @@
 | figure | shows | file |
 |---|---|---|
 | `strip` | crystals in a row, under each its formula and title | here |
-| `histograms` | observables of samples beside those of the data | here |
 | `symmetries` | shares of crystal systems, of samples and data | here |
 | `hover_map` | where crystals lie in a plane, and the one that is pointed at | here |
-| `parity` | a number of reconstructions beside that of the crystals | here |
+| `parity` | numbers of reconstructions beside those of the crystals | `reporting/parity.py` |
 | `turned` | crystals to be turned by hand | `viewer.py` |
 
 Rows and maps are HTML to be trusted, in which all text is escaped and nothing has an id.
 """
 
-__all__ = ["histograms", "hover_map", "parity", "strip", "symmetries"]
+__all__ = ["hover_map", "strip", "symmetries"]
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -29,9 +28,9 @@ from genmatter.domains.crystal.features import features
 from genmatter.domains.crystal.sketch import drawing, style
 from genmatter.domains.crystal.symmetry import SYSTEMS, crystal_system
 from genmatter.errors import DataError
-from genmatter.reporting.plots import distributions
 from genmatter.reporting.points import points
-from genmatter.reporting.style import INKS, inks, legend, panels
+from genmatter.reporting.style import inks, legend, panels
+from genmatter.reporting.style import style as styled
 
 _TILES = 60
 """Crystals that a row shows; of the others it says how many there are."""
@@ -63,15 +62,7 @@ def drawings(x: Crystals) -> list[str]:
     return [drawing(z, f, m) for z, f, m in parts]
 
 
-def histograms(
-    samples: Mapping[str, Float[Tensor, " n"]],
-    data: Mapping[str, Float[Tensor, " m"]],
-    units: Mapping[str, str] = {},
-) -> Figure:
-    """Draws how observables of samples and of the test split are distributed, by name."""
-    return distributions({"test": data, "samples": samples}, units)
-
-
+@styled()
 def symmetries(samples: Crystals, test: Crystals) -> Figure:
     """Draws the shares of the crystal systems in samples and in the test split."""
     sets = {"test": test, "samples": samples}
@@ -86,26 +77,6 @@ def symmetries(samples: Crystals, test: Crystals) -> Figure:
     ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
     ax.set_ylabel("share")
     legend(sheet, [Patch(color=colours[name], label=name) for name in sets])
-    return sheet
-
-
-def parity(
-    values: Mapping[str, tuple[Float[Tensor, " n"], Float[Tensor, " n"]]],
-    units: Mapping[str, str] = {},
-) -> Figure:
-    """Draws numbers of reconstructions (up) beside those of the crystals (across), by name."""
-    sheet, axes = panels(len(values), 3, 2.6)
-    for ax, (name, (true, found)) in zip(axes, values.items(), strict=True):
-        known = true.isfinite() & found.isfinite()
-        a, b = true[known].numpy(), found[known].numpy()
-        ends = [float(min(a.min(), b.min())), float(max(a.max(), b.max()))] if len(a) else [0, 1]
-        ax.plot(ends, ends, color=INKS["muted"].light, lw=0.8)
-        ax.scatter(a, b, s=6, lw=0, alpha=0.6, color=INKS["samples"].light)
-        unit = f" ({units[name]})" if units.get(name) else ""
-        error = float(np.abs(a - b).mean()) if len(a) else float("nan")
-        ax.set_title(f"{name}{unit}")
-        ax.set(xlabel="crystal", ylabel="reconstruction")
-        ax.text(0.04, 0.93, f"mean error {error:.3g}", transform=ax.transAxes, va="top")
     return sheet
 
 
