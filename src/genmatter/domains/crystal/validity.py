@@ -16,10 +16,11 @@ hydrogen, boron, carbon, nitrogen or oxygen bound to their like.
 __all__ = ["CLOSE", "apart", "faults", "spaced", "valid_composition", "valid_structure"]
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from genmatter.domains.crystal import smact
+from genmatter.domains.crystal.cells import Cell, closest
 from genmatter.domains.crystal.crystals import Crystals
 from genmatter.domains.crystal.features import features
 
@@ -51,6 +52,12 @@ def apart(x: Crystals) -> Bool[Tensor, " n"]:
     return features(x)["closest"] > APART
 
 
+def _nearest(x: Crystals) -> Float[Tensor, " n"]:
+    """Returns the distance of the closest two atoms: all that is asked of every draw."""
+    cells = zip(x.each_numbers(), x.each_frac(), x.lattice.numpy(), strict=True)
+    return torch.tensor([closest(Cell(*c))[0] for c in cells], dtype=torch.float64)
+
+
 def faults(x: Crystals) -> list[str]:
     """Says why each is no crystal; "" where it is one: its atoms may still be too close."""
     finite = torch.ones(len(x), dtype=torch.bool)
@@ -60,7 +67,7 @@ def faults(x: Crystals) -> list[str]:
     known[x.owner[(x.numbers < 1) | (x.numbers > 118)]] = False
     some = (finite & known & (x.volumes > 0.1)).nonzero()[:, 0]
     together = torch.zeros(len(x), dtype=torch.bool)
-    together[some] = ~valid_structure(x[some])
+    together[some] = _nearest(x[some]) <= NEAREST
     return [
         "atom of no element" if not k
         else "coordinates that are no numbers" if not f
