@@ -87,6 +87,7 @@ def test_polymorphs_are_different_crystals():
     x = Crystals.of_structures([high, low])
     assert matching.groups(x).tolist() == [0, 1]
     assert matching.known(x, x[:1]).tolist() == [True, False]
+    assert matching.known(x[:1], x).tolist() == matching.known(x[:1], x[[1, 0]]).tolist() == [True]
 
 
 def test_what_is_known_is_found_among_others():

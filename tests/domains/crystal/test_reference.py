@@ -88,6 +88,8 @@ def test_the_walk_of_the_reference(module, batch):
     assert out["frac_coords"].shape == batch.frac_coords.shape
     assert (again.lengths > 0).all()
     assert again.lattice.isfinite().all()
+    assert [len(s) for s in again.to_structure()] == batch.num_atoms.tolist()
+    assert [len(a) for a in again.to_atoms()] == batch.num_atoms.tolist()
     for name, value in kept(batch).items():
         assert torch.equal(value, before[name]), f"{name} was written to"
     for name, value in given.items():

@@ -29,7 +29,7 @@ from genmatter.domains.crystal.sketch import drawing, style
 from genmatter.domains.crystal.symmetry import SYSTEMS, crystal_system
 from genmatter.errors import DataError
 from genmatter.reporting.points import points
-from genmatter.reporting.style import inks, legend, panels
+from genmatter.reporting.style import figure, inks, legend
 from genmatter.reporting.style import style as styled
 
 _TILES = 60
@@ -66,7 +66,8 @@ def drawings(x: Crystals) -> list[str]:
 def symmetries(samples: Crystals, test: Crystals) -> Figure:
     """Draws the shares of the crystal systems in samples and in the test split."""
     sets = {"test": test, "samples": samples}
-    sheet, (ax,) = panels(1, height=2.2)
+    sheet = figure(5.6, 2.7)
+    ax = sheet.subplots()
     colours, width = inks(sets), 0.38
     names = ["none", *SYSTEMS]
     for k, (name, x) in enumerate(sets.items()):

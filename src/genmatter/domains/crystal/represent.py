@@ -98,15 +98,18 @@ class CrystalBatch(Batch):
             vectors(self.lengths.double(), self.angles.double()),
         )
 
+    def _plain(self) -> Crystals:
+        return self.replace(**{k: x.detach() for k, x in self.tensors.items()}).crystals()
+
     def to_structure(self) -> list[Any]:
         """Returns pymatgen's structures."""
-        return self.crystals().structures()
+        return self._plain().structures()
 
     def to_atoms(self) -> list[Any]:
         """Returns ASE's atoms."""
         from ase import Atoms
 
-        found = self.crystals()
+        found = self._plain()
         cells = zip(found.each_numbers(), found.each_frac(), found.lattice.numpy(), strict=True)
         return [Atoms(z, cell=cell, scaled_positions=x, pbc=True) for z, x, cell in cells]
 
