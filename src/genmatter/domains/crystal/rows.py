@@ -106,8 +106,10 @@ def content(path: Path) -> bytes:
         DataError: There is no such file, it holds nothing, or it is damaged.
     """
     if not path.is_file():
-        near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"there is no file {path}" + (closest(path.name, near) if near else ""))
+        there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = closest(path.name, there) if there else ""
+        hint = near if near.startswith("; did you mean") else ""
+        raise DataError(f"there is no file {path}{hint}")
     try:
         found = _unpacked(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
