@@ -10,6 +10,7 @@ import torch
 
 from benchmarks import (
     backbone,
+    crystal,
     engine,
     molecule,
     polymer,
@@ -26,6 +27,7 @@ TABLES = {
     "backbone": (backbone,),
     "molecule": (molecule,),
     "protein": (protein, protein_model),
+    "crystal": (crystal,),
 }
 
 

@@ -130,3 +130,9 @@ def test_python_fields_are_checked_too():
         resolve(WholeConfig, widht=3)
     with pytest.raises(ConfigError, match="width should be int"):
         resolve(WholeConfig, width="3")
+
+
+def test_a_path_is_a_path_of_any_system(tmp_path):
+    found = resolve(WholeConfig, parent=tmp_path)
+    assert found.parent == tmp_path
+    assert resolve(WholeConfig, parent=str(tmp_path)) == found

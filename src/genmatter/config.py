@@ -321,7 +321,7 @@ def _cast(value: Any, hint: Any, path: str) -> Any:
             raise ConfigError(f"{path} cannot be {value!r}{closest(str(value), choices)}")
         if type(value) is option:
             return value
-        if option is Path and isinstance(value, str):
+        if option is Path and isinstance(value, str | Path):
             return Path(value)
         if option is float and _is_number(value):  # YAML 1.1 reads `1e-4` as text
             return float(value)

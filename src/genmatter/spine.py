@@ -259,6 +259,8 @@ class Domain(abc.ABC, Generic[X]):
     """Whether `score` takes raw draws, of which some are no objects, and counts those."""
     quest: ClassVar[tuple[str, ...]] = ()
     """What a report searches for where no gradient leads there, such as ("qed=max",)."""
+    compared: ClassVar[tuple[str, ...]] = ()
+    """Observables that a report draws of objects and of their reconstructions."""
     noun: ClassVar[str] = "object"
     """The heading of objects as text, where a table has them."""
 

@@ -113,14 +113,26 @@ def sample(
 
 
 def evaluate(
-    run: RunLike, n: int = 2000, *, samples: str | Path | None = None, seed: int = 0
+    run: RunLike,
+    n: int = 2000,
+    *,
+    samples: str | Path | None = None,
+    seed: int = 0,
+    **sampling: Any,
 ) -> evaluation.Table:
     """Scores the run's samples, or those in anybody's file, beside floor and baselines.
 
     The scores of the run's own samples are kept in its `scores.json`, which the report shows;
     those of a file in `scores_NAME.json`.
+
+    Args:
+        run: Which model.
+        n: How many samples.
+        samples: Anybody's file of samples, instead of the run's own.
+        seed: Seed of the draws.
+        **sampling: Other sampling options than the run's.
     """
-    it = _loaded(run)
+    it = _loaded(run, **sampling)
     if samples is None:
         table = evaluation.scores(it, it.fair(n, seed=seed))
         place = _place(it, None, "scores.json")

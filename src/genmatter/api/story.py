@@ -49,6 +49,8 @@ SHOWN = 8
 """Objects in a row of the report."""
 FEW = 500
 """Objects whose likelihood is told."""
+PAIRED = 200
+"""Objects that are compared with their reconstructions one by one."""
 
 
 def report(run: RunLike, *others: RunLike, n: int = 2000, out: str | Path | None = None) -> Path:
@@ -209,9 +211,21 @@ class _Teller:
         found = self.it.reconstruct(some)
         blocks: list[Block] = [Text(self._diagnosed())]
         blocks += self._picture(some, "Objects of the test split ...", "originals")
-        return blocks + self._picture(
+        blocks += self._picture(
             found.copies, "... and what is decoded of their latents.", "copies"
         )
+        return blocks + self._parity()
+
+    def _parity(self) -> list[Block]:
+        """Draws numbers of objects and of their reconstructions, where the domain names some."""
+        known = [o for o in self.it.domain.observables if o.name in self.it.domain.compared]
+        if not known:
+            return []
+        rows = self.test[torch.arange(min(PAIRED, len(self.test)))]
+        copies = self.it.reconstruct(rows).copies
+        values = {o.name: (o.of(rows).numpy(), o.of(copies).numpy()) for o in known}
+        words = "Observables of objects of the test split and of their reconstructions."
+        return self._kept([Picture(plots.parity(values, self.units), words)], "parity")
 
     def _diagnosed(self) -> str:
         rows = self.test[torch.arange(min(1000, len(self.test)))]

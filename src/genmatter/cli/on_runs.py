@@ -52,10 +52,10 @@ def evaluate(argv: list[str]) -> None:
     parser.add_argument("-n", type=int, default=2000, help="how many samples (%(default)s)")
     parser.add_argument("--samples", help="a file of anybody's samples, instead of the run's own")
     parser.add_argument("--seed", type=int, default=0)
-    known = parser.parse_args(argv)
+    known, sampling = of_run(parser, argv)
     from genmatter import api
 
-    table = api.evaluate(known.run, known.n, samples=known.samples, seed=known.seed)
+    table = api.evaluate(known.run, known.n, samples=known.samples, seed=known.seed, **sampling)
     print(_aligned(table))
 
 

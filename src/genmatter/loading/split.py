@@ -1,7 +1,8 @@
 """Which rows a model learns from, and which it is judged by."""
 
-__all__ = ["Rows", "autocorrelation", "blocks", "leak", "random"]
+__all__ = ["Rows", "autocorrelation", "blocks", "leak", "random", "whole"]
 
+from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
@@ -94,6 +95,55 @@ def random(n: int, valid: float, test: float, seed: int, what: str = "frames") -
         raise DataError(f"{n} {what} are too few for shares of {valid:g} and {test:g}")
     train, between, last = order[:stop], order[stop:start], order[start:]
     return Rows(train, between if valid > 0 else last, last)
+
+
+def whole(
+    groups: Sequence[str] | np.ndarray, valid: float, test: float, seed: int,
+    what: str = "molecules of scaffolds",
+) -> Rows:  # fmt: skip
+    """Deals out rows so that those of one group are in one split.
+
+    Groups that are more than half as large as the smallest share are trained on first, as they
+    would fill a share alone; the others come in an order by chance. It is cut where the shares
+    are met most closely, and where each split has a group.
+
+    Args:
+        groups: Which group each row is of, [n] objects.
+        valid: Share of the rows that chooses the weights; 0 takes the rows of `test`.
+        test: Share of the rows to score against.
+        seed: Seed of the order.
+        what: What rows and groups are called where there are too few.
+
+    Returns:
+        Increasing indices for each split.
+
+    Raises:
+        DataError: The shares are impossible, or a split would be empty.
+    """
+    _check(valid, test)
+    rows, kinds = what.split(" of ")
+    n, least = len(groups), 3 if valid else 2
+    _, of, sizes = np.unique(
+        np.asarray(groups).astype(str), return_inverse=True, return_counts=True
+    )
+    if len(sizes) < least:
+        raise DataError(
+            f"{n} {rows} of {len(sizes)} {kinds} cannot be dealt out to {least} splits: split "
+            "them at random"
+        )
+    small = sizes <= min(s for s in (valid, test) if s) * n / 2
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = np.concatenate([order[~small[order]], order[small[order]]])
+    edges = np.concatenate([[0], np.cumsum(sizes[order])])
+    stop, start = (
+        int(np.abs(edges - share * n).argmin()) for share in (1 - valid - test, 1 - test)
+    )
+    stop = min(max(stop, 1), len(sizes) - 1 - (valid > 0))
+    start = min(max(start, stop + (valid > 0)), len(sizes) - 1)
+    place = np.empty(len(sizes), dtype=int)
+    place[order] = np.searchsorted([stop, start], np.arange(len(order)), side="right")
+    train, between, last = (torch.from_numpy(np.flatnonzero(place[of] == k)) for k in range(3))
+    return Rows(train, between if valid else last, last)
 
 
 def _check(valid: float, test: float) -> None:

@@ -13,14 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genmatter.domains.molecule import cached, data, scaffolds
+from genmatter.domains.molecule import data, scaffolds
 from genmatter.domains.molecule.config import MoleculeDataConfig
 from genmatter.domains.molecule.data import load, prepared, summary, write_dropped
 from genmatter.domains.molecule.formats import write
 from genmatter.domains.molecule.molecules import Molecules
-from genmatter.domains.molecule.scaffolds import deal
 from genmatter.domains.molecule.scaffolds import scaffolds as scaffolds_of
 from genmatter.errors import DataError
+from genmatter.loading import cached
+from genmatter.loading.split import whole
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +178,7 @@ def test_scaffolds_do_not_depend_on_processes_and_are_kept(cache, monkeypatch):
 def test_scaffolds_are_dealt_out_whole_and_close_to_the_shares(sizes, seed, valid):
     groups = np.array([f"s{k}" for k, size in enumerate(sizes) for _ in range(size)], object)
     groups = np.random.default_rng(seed).permutation(groups)
-    rows, n = deal(groups, valid, 0.2, seed), len(groups)
+    rows, n = whole(groups, valid, 0.2, seed), len(groups)
     some = rows if valid else rows[::2]
     assert sorted(torch.cat(list(some)).tolist()) == list(range(n))
     apart = [{*groups[part.numpy()]} for part in some]
@@ -192,10 +193,10 @@ def test_scaffolds_are_dealt_out_whole_and_close_to_the_shares(sizes, seed, vali
 def test_a_large_scaffold_is_trained_on():
     groups = np.array(["large"] * 60 + [f"s{k}" for k in range(40)], object)
     for seed in range(20):
-        rows = deal(groups, 0.1, 0.1, seed)
+        rows = whole(groups, 0.1, 0.1, seed)
         assert [len(r) for r in rows] == [80, 10, 10]
         assert {*range(60)} <= {*rows.train.tolist()}
-    assert not torch.equal(deal(groups, 0.1, 0.1, 0).test, deal(groups, 0.1, 0.1, 1).test)
+    assert not torch.equal(whole(groups, 0.1, 0.1, 0).test, whole(groups, 0.1, 0.1, 1).test)
 
 
 def test_no_scaffold_is_in_two_splits(file):
@@ -349,7 +350,7 @@ def test_memory_is_a_few_times_that_of_the_texts(tmp_path):
     made = pa.table({k: pa.array(v) for k, v in table.items()}).replace_schema_metadata(
         {"stripped": "0", "neutralised": "0", "unit": "line"}
     )
-    write_to = lambda: data.Prepared.of(cached.kept("x", lambda: made))
+    write_to = lambda: data.Prepared.of(cached.kept("molecules/x", lambda: made))
     write_to()
     tracemalloc.start()
     found = write_to()

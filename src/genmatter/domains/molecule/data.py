@@ -14,7 +14,6 @@ from rdkit import rdBase
 from torch import Tensor
 
 from genmatter.domains.molecule import scaffolds
-from genmatter.domains.molecule.cached import kept, key
 from genmatter.domains.molecule.config import MoleculeDataConfig
 from genmatter.domains.molecule.formats import read
 from genmatter.domains.molecule.molecules import Molecules
@@ -24,6 +23,7 @@ from genmatter.domains.molecule.rows import Rows, content
 from genmatter.domains.molecule.standard import VERSION
 from genmatter.errors import DataError
 from genmatter.loading import split
+from genmatter.loading.cached import kept, key
 from genmatter.loading.fetch import fetch
 from genmatter.spine import Splits
 
@@ -137,7 +137,7 @@ def prepared(told: MoleculeDataConfig) -> Prepared:
         smiles = grammar(told.molecules, told.data_seed)
         raw = "\n".join(smiles).encode()
         make = lambda: prepare(Rows.of(smiles), told)
-    return Prepared.of(kept(f"prepared-{key(raw, facts)}", lambda: make().table()))
+    return Prepared.of(kept(f"molecules/prepared-{key(raw, facts)}", lambda: make().table()))
 
 
 def _located(source: str) -> Path:
@@ -163,7 +163,7 @@ def _dealt(told: MoleculeDataConfig) -> _Dealt:
     x, shares = found.molecules, (told.valid_fraction, told.test_fraction, told.data_seed)
     try:
         if told.split == "scaffold":
-            rows = scaffolds.deal(scaffolds.scaffolds(x), *shares)
+            rows = split.whole(scaffolds.scaffolds(x), *shares)
         else:
             rows = split.random(len(x), *shares, what="molecules")
     except DataError as error:

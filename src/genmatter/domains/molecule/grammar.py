@@ -25,13 +25,13 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import Descriptors, rdMolDescriptors
 from tqdm import tqdm
 
-from genmatter.domains.molecule.cached import kept, key
 from genmatter.domains.molecule.drugs import DRUGS
-from genmatter.domains.molecule.parallel import processors, spread
 from genmatter.domains.molecule.pieces import Piece, bond_labels, flat, pieces
 from genmatter.domains.molecule.sascore import synthetic_accessibility
 from genmatter.domains.molecule.smiles import canonical, no_log
 from genmatter.errors import DataError
+from genmatter.loading.cached import kept, key
+from genmatter.loading.parallel import processors, spread
 
 T = TypeVar("T")
 Keep = Callable[[Chem.Mol], bool]
@@ -189,7 +189,7 @@ def make(n: int, seed: int) -> list[str]:
     """
     facts = _VERSION, rdBase.rdkitVersion, selfies.__version__, sorted(DRUGS.values())
     table = lambda: pa.table({"smiles": pa.array(_made(n, seed), pa.string())})
-    return kept(f"grammar-{n}-{seed}-{key(b'', *facts)}", table)["smiles"].to_pylist()
+    return kept(f"molecules/grammar-{n}-{seed}-{key(b'', *facts)}", table)["smiles"].to_pylist()
 
 
 def _made(n: int, seed: int) -> list[str]:

@@ -16,10 +16,10 @@ import pyarrow as pa
 import selfies
 from rdkit import rdBase
 
-from genmatter.domains.molecule.cached import kept, key
 from genmatter.domains.molecule.molecules import Molecules
-from genmatter.domains.molecule.parallel import spread
 from genmatter.domains.molecule.reorder import reordered
+from genmatter.loading.cached import kept, key
+from genmatter.loading.parallel import spread
 
 MOST = 400_000
 """Strings, over all molecules, that are made: large sets have fewer of each molecule."""
@@ -44,7 +44,7 @@ def orders(molecules: Molecules, count: int) -> list[list[str]]:
     if len(texts) < FEW:
         return reordered({"count": count}, texts)
     facts = _VERSION, rdBase.rdkitVersion, selfies.__version__, count
-    name = f"orders-{key(chr(10).join(texts).encode(), facts)}"
+    name = f"molecules/orders-{key(chr(10).join(texts).encode(), facts)}"
 
     def make() -> pa.Table:
         found = spread(reordered, {"count": count}, texts, "write in other orders")

@@ -11,11 +11,11 @@ from rdkit import Chem
 
 from genmatter.domains.molecule.config import MoleculeDataConfig
 from genmatter.domains.molecule.molecules import Molecules
-from genmatter.domains.molecule.parallel import spread
 from genmatter.domains.molecule.prepared import Dropped, Prepared, first_lines
 from genmatter.domains.molecule.rows import Rows
 from genmatter.domains.molecule.standard import Rule, Standard, standards
 from genmatter.errors import ConfigError, DataError
+from genmatter.loading.parallel import spread
 
 SHOWN = 200
 """Characters of a row that are kept where it is left out."""

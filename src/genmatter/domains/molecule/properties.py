@@ -18,10 +18,10 @@ from jaxtyping import Float
 from rdkit import rdBase
 from torch import Tensor
 
-from genmatter.domains.molecule.cached import keep, key, recalled
 from genmatter.domains.molecule.descriptors import PROPERTIES, Property, named, rows
 from genmatter.domains.molecule.memory import Memory
-from genmatter.domains.molecule.parallel import processors, spread
+from genmatter.loading.cached import keep, key, recalled
+from genmatter.loading.parallel import processors, spread
 
 Numbers = Float[Tensor, " n"]
 
@@ -99,7 +99,8 @@ def _worked(smiles: list[str], names: list[str], what: str) -> Iterator[list[flo
 
 
 def _name(smiles: list[str], name: str) -> str:
-    return f"{name}-{key(chr(10).join(smiles).encode(), _VERSION, rdBase.rdkitVersion, name)}"
+    content = chr(10).join(smiles).encode()
+    return f"molecules/{name}-{key(content, _VERSION, rdBase.rdkitVersion, name)}"
 
 
 def _read(smiles: list[str], name: str) -> dict[str, float]:

@@ -4,9 +4,9 @@ from itertools import islice
 
 import pytest
 
-from genmatter.domains.molecule import parallel
-from genmatter.domains.molecule.parallel import spread
 from genmatter.errors import DataError
+from genmatter.loading import parallel
+from genmatter.loading.parallel import spread
 
 MODULES = ("descriptors", "grammar", "murcko", "reorder", "standard")
 

@@ -135,7 +135,7 @@ def _answer(server: Server, question: str) -> list[Any] | None:
         line = ""
     if not line:
         raise DataError(
-            f"a process that reads molecules ended early (status {server.wait()}): was there too "
+            f"a process that computes a part ended early (status {server.wait()}): was there too "
             "little memory?"
         )
     return json.loads(line)

@@ -26,7 +26,10 @@ def key(content: bytes, *facts: Any) -> str:
 
 
 def kept(name: str, make: Callable[[], pa.Table]) -> pa.Table:
-    """Returns a table from the cache; makes it and keeps it where it is not there, or damaged."""
+    """Returns a table from the cache; makes it and keeps it where it is not there, or damaged.
+
+    A name may begin with a folder, as `molecules/prepared-0a1b2c`.
+    """
     found = recalled(name)
     if found is None:
         found = make()
@@ -51,4 +54,4 @@ def keep(name: str, table: pa.Table) -> None:
 
 
 def _path(name: str) -> Path:
-    return cache_folder() / "molecules" / f"{name}.parquet"
+    return cache_folder() / f"{name}.parquet"
