@@ -7,7 +7,18 @@ from typing import Annotated, ClassVar, Literal
 import pytest
 from tyro.conf import arg
 
-from genmatter.config import Config, dump, leaves, load, parse, replaced, resolve, restore, said
+from genmatter.config import (
+    Config,
+    dump,
+    leaves,
+    load,
+    numbers_named,
+    parse,
+    replaced,
+    resolve,
+    restore,
+    said,
+)
 from genmatter.errors import ConfigError
 
 
@@ -136,3 +147,10 @@ def test_a_path_is_a_path_of_any_system(tmp_path):
     found = resolve(WholeConfig, parent=tmp_path)
     assert found.parent == tmp_path
     assert resolve(WholeConfig, parent=str(tmp_path)) == found
+
+
+def test_targets_are_names_with_numbers():
+    assert numbers_named(("tpsa=60, logp=-1.5", "mw=3e2")) == {"tpsa": 60, "logp": -1.5, "mw": 300}
+    for text in ("tpsa", "tpsa=low", "=", "a=1,,b=2"):
+        with pytest.raises(ConfigError, match="NAME=NUMBER"):
+            numbers_named((text,))

@@ -8,6 +8,7 @@ __all__ = [
     "flags",
     "leaves",
     "load",
+    "numbers_named",
     "parse",
     "replaced",
     "resolve",
@@ -23,7 +24,7 @@ import io
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -332,6 +333,22 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, bool):
         return False
     return isinstance(value, int) or bool(re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", str(value)))
+
+
+def numbers_named(texts: Sequence[str]) -> dict[str, float]:
+    """Reads targets such as `tpsa=60`; several may stand in one text, with commas between.
+
+    Raises:
+        ConfigError: One reads otherwise.
+    """
+    found = {}
+    for text in (part.strip() for several in texts for part in several.split(",")):
+        name, _, value = text.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ConfigError(f"the target {text!r} should read NAME=NUMBER") from None
+    return found
 
 
 def closest(name: str, options: Iterable[str]) -> str:

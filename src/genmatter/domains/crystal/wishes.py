@@ -4,7 +4,7 @@ __all__ = ["composition", "number_of", "wanted"]
 
 from collections.abc import Sequence
 
-from genmatter.config import closest
+from genmatter.config import closest, numbers_named
 from genmatter.domains.crystal.elements import NUMBERS
 from genmatter.errors import ConfigError
 
@@ -44,13 +44,8 @@ def wanted(texts: Sequence[str], properties: Sequence[str]) -> dict[str, float]:
     Raises:
         ConfigError: One reads otherwise, or names no property that the model knows.
     """
-    found = {}
-    for text in (part.strip() for several in texts for part in several.split(",")):
-        name, _, value = text.partition("=")
-        try:
-            found[name] = float(value)
-        except ValueError:
-            raise ConfigError(f"the target {text!r} should read NAME=NUMBER") from None
+    found = numbers_named(texts)
+    for name in found:
         if name not in properties:
             raise ConfigError(f"the model was not told {name!r}{closest(name, properties)}")
     return found

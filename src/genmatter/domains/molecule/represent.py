@@ -12,7 +12,7 @@ import selfies
 import torch
 from torch import Tensor
 
-from genmatter.config import closest
+from genmatter.config import closest, numbers_named
 from genmatter.domains.molecule import orders, tokens
 from genmatter.domains.molecule.molecules import Molecules, canonical, no_log
 from genmatter.domains.molecule.observables import observables
@@ -237,13 +237,8 @@ def wishes(texts: Sequence[str], conditions: Sequence[str]) -> dict[str, float]:
     Raises:
         ConfigError: One reads otherwise, or names no condition of the model.
     """
-    found = {}
-    for text in (part.strip() for several in texts for part in several.split(",")):
-        name, _, value = text.partition("=")
-        try:
-            found[name] = float(value)
-        except ValueError:
-            raise ConfigError(f"the target {text!r} should read NAME=NUMBER") from None
+    found = numbers_named(texts)
+    for name in found:
         if name not in conditions:
             raise ConfigError(
                 f"the model was not told {name!r}{closest(name, conditions)}: train with "
