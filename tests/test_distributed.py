@@ -49,7 +49,7 @@ def test_every_recipe_trains_and_one_process_speaks(recipe, trained, tmp_path):
     """The last batch of an epoch has one row, so that the second process has none."""
     flags, run = trained[1], Run(tmp_path / "r")
     n = len(api.load(trained[0], device="cpu").splits.train)
-    size = next(s for s in range(n // 2, 0, -1) if n % s == 1)
+    size = next((s for s in range(n // 2, 1, -1) if n % s == 1), n - 1)
     train = "train", recipe, "-o", run.path
     one_speaks(two(tmp_path / "said", *train, *flags, "--batch_size", size))
     rows = run.read_history()

@@ -139,17 +139,16 @@ class Trained:
             return self._sound(n, seed, lambda given: model.steer(given, measure, value, width))
 
     def draw(self, n: int, *, seed: int = 0) -> Any:
-        """Draws until `n` have not failed, and keeps all of them, as the model gives them.
-
-        It ends after 20 times as many draws, however few have not.
+        """Draws `n` objects and keeps them all, as the model gives them: none is drawn again.
 
         Raises:
             DataError: The number is not positive.
         """
+        return self._drawn(n, seed, lambda batch: [""] * len(batch))
 
-        def judged(batch: Batch) -> tuple[Batch, list[str]]:
-            return batch, self.domain.failures(self.representation.decode(batch))
-
+    def _drawn(self, n: int, seed: int, failures: Callable[[Batch], list[str]]) -> Any:
+        """Draws until `n` have not failed, or there are 20 times as many; all are kept."""
+        judged = lambda batch: (batch, failures(batch))
         batches: list[Batch] = []
         why: list[str] = []
         for batch, more in self._chunks(_positive(n), seed, self.model.sample, judged):
@@ -172,8 +171,11 @@ class Trained:
         counts those. Repetitions are not drawn again, nor is the best taken of several.
         """
         if self.domain.counts_failures:
-            return self.draw(n, seed=seed)
+            return self._drawn(n, seed, self._failures)
         return self._sound(n, seed, self.model.sample, Rule()).objects
+
+    def _failures(self, batch: Batch) -> list[str]:
+        return self.domain.failures(self.representation.decode(batch))
 
     @torch.no_grad()
     def _sound(

@@ -8,12 +8,13 @@ import pytest
 import torch
 from rdkit import RDConfig
 
-from genmatter.domains.molecule import descriptors, parallel, properties, sascore
+from genmatter.domains.molecule import descriptors, properties, sascore
 from genmatter.domains.molecule.memory import Memory
 from genmatter.domains.molecule.molecules import Molecules
 from genmatter.domains.molecule.observables import SHOWN, observables
 from genmatter.domains.molecule.properties import PROPERTIES, compute, named, table
 from genmatter.errors import ConfigError, MissingExtraError
+from genmatter.loading import parallel
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 MORPHINE = "CN1CC[C@]23c4c5ccc(O)c4O[C@H]2[C@@H](O)C=C[C@H]3[C@H]1C5"

@@ -327,8 +327,8 @@ class CrystalVAE(Generative[CrystalBatch]):
         n = len(places.mask)
         if not (self.training and self.noise):
             return z, z.new_zeros(n)
-        spread = z.detach().std(0, correction=0)
-        self.spread.lerp_(torch.where(spread.isfinite(), spread, self.spread), FOLLOW)
+        if len(z):  # a process may have no share of a batch
+            self.spread.lerp_(z.detach().std(0, correction=0), FOLLOW)
         level = self.noise * (torch.rand(n).to(z) * 2 - 1).clamp_min(0)
         noise = self.spread * torch.randn_like(z) * level.index_select(0, places.row)[:, None]
         return z + noise, level
