@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem, rdBase
 
+from genmatter.domains.molecule import standard
 from genmatter.domains.molecule.config import MoleculeDataConfig
 from genmatter.domains.molecule.molecules import canonical
 from genmatter.domains.molecule.prepare import prepare
@@ -17,7 +18,7 @@ from genmatter.domains.molecule.prepared import Prepared
 from genmatter.domains.molecule.rows import Rows
 from genmatter.domains.molecule.smiles import no_log, parsed
 from genmatter.errors import ConfigError, DataError
-from genmatter.loading import parallel, standard
+from genmatter.loading import parallel
 
 ANY = MoleculeDataConfig()
 ALPHABET = sorted(selfies.get_semantic_robust_alphabet())
