@@ -244,17 +244,24 @@ class CrystalTensors(Representation[Crystals, CrystalBatch]):
                 raise ConfigError("give either a formula and its units or a number of atoms")
             rows = [self._written(composition(s.formula), k) for k in s.formula_units]
             return _rows([rows[i % len(rows)] for i in range(n)])
+        least = max(len(set(s.chemical_system)), 1)
         if s.num_atoms:
-            if min(s.num_atoms) < 1:
-                raise ConfigError(f"a crystal has at least one atom, got {min(s.num_atoms)}")
+            if min(s.num_atoms) < least:
+                raise ConfigError(
+                    f"a crystal has at least {least} atom{'s' * (least > 1)}, got {min(s.num_atoms)}"
+                )
             sizes = torch.tensor(s.num_atoms)[torch.arange(n) % len(s.num_atoms)]
         else:
-            sizes = self._usual(n)
+            sizes = self._usual(n, least)
         return (torch.arange(int(sizes.max())) < sizes[:, None]).long() - 1
 
-    def _usual(self, n: int) -> Tensor:
+    def _usual(self, n: int, least: int) -> Tensor:
         """Returns numbers of atoms at even quantiles of those of the data, in no order."""
-        below = torch.tensor(self.counts, dtype=torch.float64).cumsum(0)
+        shares = torch.tensor(self.counts, dtype=torch.float64)
+        shares[:least] = 0
+        if not shares.any():
+            raise ConfigError(f"training crystals have at most {self.longest} atoms, not {least}")
+        below = shares.cumsum(0)
         even = (torch.arange(n, dtype=torch.float64) + 0.5) / n
         sizes = torch.searchsorted(below, even * below[-1])
         return sizes[torch.randperm(n, generator=generator("num_atoms", n))]
