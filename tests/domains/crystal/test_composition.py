@@ -117,7 +117,7 @@ def test_types_stand_in_the_order_of_the_setting(it):
 
 
 def test_guidance_moves_what_is_told_away_from_what_is_not(it):
-    """With weight 0 nothing is told, with 1 all; above, what is likelier by it is more frequent."""
+    """With weight 0 nothing is told, with 1 all; above, what it favours is more so."""
     size, n = 4, 2000
     some = every(it, size, SYSTEM)
     told, blank = (asking(len(some), size, SYSTEM, wanted=w) for w in (4.0, NAN))

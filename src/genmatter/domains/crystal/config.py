@@ -50,9 +50,9 @@ class CrystalDataConfig:
     """Crystals of more cubic angstrom per atom are left out; 0 keeps any."""
     duplicates: Literal["drop", "keep"] = "drop"
     """Leave out structures that match an earlier one of the same composition, or keep them."""
-    space_groups: bool = False
-    """Find the space group of every crystal, so that crystal/latent_diffusion can be told of it;
-    said when crystal/vae is trained."""
+    space_groups: bool = True
+    """Find the space group of every crystal, 3 ms each, so that crystal/latent_diffusion draws it
+    before the structure; said when crystal/vae is trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +179,7 @@ class CrystalCompositionConfig:
 
     width: Annotated[int, arg(name="composition.width")] = 128
     """Of their hidden layers."""
-    dropout: Annotated[float, arg(name="composition.dropout")] = 0.2
+    dropout: Annotated[float, arg(name="composition.dropout")] = 0.3
     """Share of their numbers that training hides."""
 
 

@@ -214,7 +214,9 @@ class CrystalTensors(Representation[Crystals, CrystalBatch]):
             for name, mean, scale in zip(self.properties, self.means, self.scales, strict=True)
         ]
         if s.space_group and not self.groups:
-            raise ConfigError("the model was told no space groups: train with --space_groups")
+            raise ConfigError(
+                "the model was told no space groups: train crystal/vae with --space_groups"
+            )
         if not 0 <= s.space_group <= 230:
             raise ConfigError(f"there is no space group {s.space_group}: there are 1 to 230")
         nothing = torch.full((n, 3), torch.nan)
@@ -247,9 +249,8 @@ class CrystalTensors(Representation[Crystals, CrystalBatch]):
         least = max(len(set(s.chemical_system)), 1)
         if s.num_atoms:
             if min(s.num_atoms) < least:
-                raise ConfigError(
-                    f"a crystal has at least {least} atom{'s' * (least > 1)}, got {min(s.num_atoms)}"
-                )
+                few = f"{least} atom{'s' * (least > 1)}"
+                raise ConfigError(f"there have to be at least {few}, got {min(s.num_atoms)}")
             sizes = torch.tensor(s.num_atoms)[torch.arange(n) % len(s.num_atoms)]
         else:
             sizes = self._usual(n, least)
@@ -303,7 +304,7 @@ class CrystalTensors(Representation[Crystals, CrystalBatch]):
     def _groups(self, objects: Crystals) -> Tensor:
         if not self.groups:
             return torch.zeros(len(objects), dtype=torch.long)
-        return features(objects)["space_group"].long()
+        return features(objects, "space groups", keep=True)["space_group"].long()
 
 
 def elements_of(types: Tensor) -> Float[Tensor, "n numbers"]:

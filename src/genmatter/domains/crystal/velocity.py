@@ -1,11 +1,15 @@
-"""The network of the flow: states, levels and what is known of crystals -> velocities."""
+"""The network of the flow: states, levels and what is known of crystals -> velocities.
+
+Where latents say where atoms lie, and in which cell, attention is told how far atoms are apart: in
+the crystal that the state would be if the noise in it were none.
+"""
 
 __all__ = ["Velocity"]
 
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from genmatter.domains.crystal.composition import GROUPS
@@ -14,13 +18,50 @@ from genmatter.domains.crystal.network import HARMONICS, Trunk, features
 from genmatter.domains.crystal.represent import MOST_ELEMENT, CrystalBatch
 from genmatter.domains.crystal.vae import Chart
 from genmatter.generative.path import Path
+from genmatter.maths.lattice import vectors, wrapped
 from genmatter.nn.embed import bumps, sinusoidal
+from genmatter.nn.mlp import mlp
 from genmatter.nn.packed import Places
 
 LEVELS = 32
 """Numbers by which the noise of a state is written."""
 FAINT = 0.2
 """The least share of the signal by which a state is divided to look for coordinates in it."""
+
+
+PAIRS = 32
+"""Numbers that attention is told of two atoms."""
+WAVES = 3
+"""Waves along each axis by which their difference is written."""
+BINS, REACH = 16, 8.0
+"""Bumps by which their distance is written, and up to which one, angstrom."""
+SHORTEST, SHARPEST = 0.3, (0.3, 2.8)
+"""What lengths, over the cube root of the number of atoms, and angles are taken to be at least and
+at most, angstrom and radian, where a noisy state says otherwise."""
+
+
+class Pairs(nn.Module):
+    """Writes how two atoms of a crystal lie: their difference in the cell, and their distance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            mlp(6 * WAVES + BINS + 1, PAIRS, PAIRS, activation=nn.SiLU), nn.SiLU()
+        )
+
+    def forward(
+        self, frac: Float[Tensor, "n atoms 3"], cell: Float[Tensor, "n 6"],
+        count: Int[Tensor, " n"],
+    ) -> Float[Tensor, "n atoms atoms c"]:  # fmt: skip
+        """Returns what is written of coordinates and of scaled lengths and angles."""
+        lengths = cell[:, :3].clamp_min(SHORTEST) * count[:, None] ** (1 / 3)
+        apart = wrapped(frac[:, :, None] - frac[:, None])
+        far = (apart @ vectors(lengths, cell[:, 3:].clamp(*SHARPEST))[:, None]).norm(dim=-1)
+        itself = torch.eye(frac.shape[1], device=frac.device).expand(far.shape)[..., None]
+        m = 2 * math.pi * torch.arange(1, WAVES + 1, device=frac.device)
+        phase = (apart[..., None] * m).flatten(-2)
+        bins = bumps((far / REACH).flatten(), BINS).unflatten(0, far.shape)
+        return self.net(torch.cat([phase.sin(), phase.cos(), bins, itself], -1))
 
 
 class Velocity(nn.Module):
@@ -47,13 +88,15 @@ class Velocity(nn.Module):
         latent = len(layout.shift)
         self.into = nn.Linear(latent, width)
         self.types = nn.Embedding(MOST_ELEMENT + 1, width)
-        self.locate = None if chart is None else chart.frac
         self.seen = None if chart is None else nn.Linear(6 * HARMONICS, width)
+        self.pairs = None if chart is None else Pairs()
+        self.read = None if chart is None else (chart.frac, chart.lattice)
         self.shares = nn.Linear(MOST_ELEMENT + 1, width)
         self.groups = nn.Embedding(GROUPS, width)
         self.told = nn.Linear(LEVELS + width + 2 * len(where), width)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.trunk = Trunk(width, heads, layers, wide, dropout, width)
+        pairs = 0 if chart is None else PAIRS
+        self.trunk = Trunk(width, heads, layers, wide, dropout, width, pairs)
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, latent)
         nn.init.zeros_(self.out.weight)
@@ -67,12 +110,16 @@ class Velocity(nn.Module):
         t = t.expand(len(x))
         state = places.pack(x)
         h = self.into(state) + self.types(places.pack(given.atom_types)) + self._index(places)
-        frac = None
-        if self.seen is not None and self.locate is not None:
-            signal = self.path(t)[0].clamp_min(FAINT).index_select(0, places.row)[:, None]
-            frac = self.locate(state / signal * self.layout.scale + self.layout.shift)
+        frac = pairs = None
+        if self.seen is not None and self.pairs is not None and self.read is not None:
+            signal = self.path(t)[0].clamp_min(FAINT)[:, None, None]
+            z = (x / signal * self.layout.scale + self.layout.shift) * given.mask[..., None]
+            locate, lattice = self.read
+            frac = locate(places.pack(z))
+            cell = lattice(z.sum(1) / given.num_atoms[:, None])
+            pairs = self.pairs(places.unpack(frac), cell, given.num_atoms)
             h = h + self.seen(features(frac))
-        h = self.trunk(h, places, frac, self._known(t, given))
+        h = self.trunk(h, places, frac, self._known(t, given), pairs)
         return self.layout.along(places.unpack(self.out(self.norm(h)).float()), given.mask)
 
     def _index(self, places: Places) -> Float[Tensor, "places c"]:
