@@ -88,6 +88,18 @@ def test_compositions_cost_their_exact_log_likelihood(fitted, batch):
     assert (found > 0).all()
 
 
+def test_training_learns_compositions_from_every_crystal(fitted, batch):
+    """Half of the term is what nothing told leaves, whatever else is told."""
+    it = made(fitted, batch, hide_all=0.0, hide_each=0.0).train()
+    it.composition.eval()  # no dropout
+    model, counts = it.composition, it.composition.counts(batch.atom_types)
+    ways = [model.wish(x) for x in (latent_diffusion.blank(batch), batch)]
+    halves = torch.stack([-model.log_prob(counts, w) for w in ways])
+    assert (halves[0] - halves[1]).min() > 0.1
+    found = it.loss(batch, 0.0).terms["composition"]
+    torch.testing.assert_close(found, halves.mean(0))
+
+
 def test_space_groups_cost_only_where_they_are_known(fitted, batch):
     assert "space_group" not in made(fitted, batch).loss(batch, math.inf).terms
     known = dataclasses.replace(fitted, groups=True)
@@ -239,7 +251,7 @@ def test_diagnostics_are_means_over_atoms(fitted, batch):
     assert all(0.4 < found[name] < 2.5 for name in quarters)
 
 
-def test_the_flow_is_seldom_without_the_space_group(fitted, batch):
+def test_the_flow_is_told_the_space_group_by_chance(fitted, batch):
     it = made(fitted, batch, hide_group=0.25).train()
     many = type(batch).cat([batch.replace(space_group=torch.full((len(batch),), 225))] * 50)
     hidden = it._shown(many, latent_diffusion.blank(many)).space_group == 0

@@ -46,7 +46,7 @@ def test_atoms_at_random_are_moved_apart(known):
     _, fitted, batch, it = known
     before, after = (
         features(fitted.decode(b))["spacing"]
-        for b in (scattered(batch), it.apart(scattered(batch), 30))
+        for b in (scattered(batch), it.apart(scattered(batch), 100))
     )
     assert (before > 0.7).double().mean() < 0.5
     assert (after > 0.7).double().mean() > 0.97

@@ -179,7 +179,7 @@ class CrystalCompositionConfig:
 
     width: Annotated[int, arg(name="composition.width")] = 128
     """Of their hidden layers."""
-    dropout: Annotated[float, arg(name="composition.dropout")] = 0.3
+    dropout: Annotated[float, arg(name="composition.dropout")] = 0.2
     """Share of their numbers that training hides."""
 
 
@@ -215,7 +215,7 @@ class CrystalLatentDiffusionConfig(Config):
     """Share of the training crystals of which nothing is wished."""
     hide_each: float = 0.5
     """Chance that, of the others, elements, the space group or a property is no wish."""
-    hide_group: float = 0.1
+    hide_group: float = 0.5
     """Share of the training crystals whose space group the flow is not told."""
     conditions: tuple[str, ...] = ()
     """Properties that the model is told; all that are known where empty."""

@@ -46,9 +46,9 @@ from genmatter.generative.path import Arc
 from genmatter.generative.sampler import Estimate, Field, MultistepODE, Sampler, StochasticODE
 from genmatter.spine import Generative, Loss
 
-NATS = 0.1
-"""Weight of a nat of composition beside the flow's squared error, which is of order 1: so neither
-decides alone how much of a step is clipped."""
+NATS = 0.02
+"""Weight of a nat of composition beside the flow's squared error, which is of order 1: so it does
+not decide how much of a step is clipped. The networks share no weights."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,10 @@ class LatentDiffusion(Generative[CrystalBatch]):
         """Returns the errors of the flow, and what compositions and space groups cost.
 
         `flow` and `flow_cell` are mean squared errors of the velocity, in what is of each atom and
-        in what all share; `composition` and `space_group` are -ln p of a crystal's, in nats, and
-        in validation those of which nothing is told but the number of atoms. Levels are an even
-        grid over the batch with one random offset, dealt out at random.
+        in what all share. `composition` and `space_group` are -ln p of a crystal's, in nats, where
+        nothing is told but the number of atoms; in training the mean of that and of -ln p where
+        wishes are told. Levels are an even grid over the batch with one random offset, dealt out
+        at random.
         """
         del epoch
         wished = self.hiding(batch) if self.training else blank(batch)
@@ -168,11 +169,14 @@ class LatentDiffusion(Generative[CrystalBatch]):
         t, eps = self.denoiser.path.at(u.to(x)), self.layout.noise(x, batch.mask)
         gap = self.denoiser.gap(x, eps, t, self._shown(batch, wished))
         own, shared = self.layout.errors(gap, batch.mask)
-        nats = self._nats(batch, wished)
+        each = [
+            self._nats(batch, w) for w in ([blank(batch), wished] if self.training else [wished])
+        ]
+        nats = {k: torch.stack([terms[k] for terms in each]).mean(0) for k in each[0]}
         return Loss({"flow": own, "flow_cell": shared} | nats, dict.fromkeys(nats, NATS))
 
     def _shown(self, batch: CrystalBatch, wished: CrystalBatch) -> CrystalBatch:
-        """Returns what the flow is told: types, wishes, and nearly always the space group."""
+        """Returns what the flow is told: types, wishes, and of many crystals the space group."""
         hidden = torch.rand(len(batch), device=batch.mask.device) < self.hiding.group
         group = batch.space_group * ~(hidden & self.training)
         return batch.replace(space_group=group, wanted=wished.wanted)

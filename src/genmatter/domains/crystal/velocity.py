@@ -8,11 +8,14 @@ __all__ = ["Velocity"]
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from genmatter.domains.crystal.chemistry import charges, table
 from genmatter.domains.crystal.composition import GROUPS
+from genmatter.domains.crystal.elements import RADII
 from genmatter.domains.crystal.layout import Layout
 from genmatter.domains.crystal.network import HARMONICS, Trunk, features
 from genmatter.domains.crystal.represent import MOST_ELEMENT, CrystalBatch
@@ -79,6 +82,8 @@ class Velocity(nn.Module):
         chart: Says where atoms lie, of latents that do.
     """
 
+    known: Tensor
+
     def __init__(
         self, layout: Layout, width: int, heads: int, layers: int, wide: int, dropout: float, *,
         path: Path, where: list[int], chart: Chart | None,
@@ -88,6 +93,9 @@ class Velocity(nn.Module):
         latent = len(layout.shift)
         self.into = nn.Linear(latent, width)
         self.types = nn.Embedding(MOST_ELEMENT + 1, width)
+        known = np.concatenate([table(), charges(), RADII[: MOST_ELEMENT + 1, None]], 1)
+        self.register_buffer("known", torch.from_numpy(known).float(), persistent=False)
+        self.element = nn.Linear(known.shape[1], width)
         self.seen = None if chart is None else nn.Linear(6 * HARMONICS, width)
         self.pairs = None if chart is None else Pairs()
         self.read = None if chart is None else (chart.frac, chart.lattice)
@@ -109,7 +117,9 @@ class Velocity(nn.Module):
         places = Places.of(given.mask)
         t = t.expand(len(x))
         state = places.pack(x)
-        h = self.into(state) + self.types(places.pack(given.atom_types)) + self._index(places)
+        types = places.pack(given.atom_types)
+        h = self.into(state) + self.types(types) + self.element(self.known[types])
+        h = h + self._index(places)
         frac = pairs = None
         if self.seen is not None and self.pairs is not None and self.read is not None:
             signal = self.path(t)[0].clamp_min(FAINT)[:, None, None]
