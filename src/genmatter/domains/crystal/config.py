@@ -193,7 +193,7 @@ class CrystalLatentDiffusionConfig(Config):
     data: CrystalDataConfig = CrystalDataConfig()
     sampling: CrystalSamplingConfig = CrystalSamplingConfig(level=0.1)
     optim: Optim = Optim(
-        epochs=200, batch_size=128, lr=1e-3, schedule="cosine", warmup_steps=100, grad_clip=1.0,
+        epochs=60, batch_size=128, lr=1e-3, schedule="cosine", warmup_steps=100, grad_clip=1.0,
         weight_decay=0.01, ema=0.999, keep="last",
     )  # fmt: skip
     composition: CrystalCompositionConfig = CrystalCompositionConfig()
