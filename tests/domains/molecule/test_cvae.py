@@ -72,8 +72,9 @@ def test_the_loss_is_the_log_probability_of_the_whole_sequence_in_nats(molecules
     with torch.no_grad():
         net.out.weight.zero_()
         net.out.bias.zero_()
-        net.openings.judge.weight.zero_()
-        net.openings.judge.bias.zero_()
+        for judge in (net.openings.judge, net.ending):
+            judge.weight.zero_()
+            judge.bias.zero_()
     loss = model.eval().loss(batch, math.inf)
     choices = representation.size - len(SPECIAL) + 1
     torch.testing.assert_close(
