@@ -296,6 +296,11 @@ def _check(c: MoleculeCVAEConfig) -> None:
         raise ConfigError(f"beta_most should be at least beta_end, got {c.beta_most}")
     if c.beta_most > c.beta_end and not c.beta_end > 0:
         raise ConfigError("a range of weights needs a beta_end above 0")
+    if c.conditions and not c.hide_conditions and c.sampling.guidance != 1:
+        raise ConfigError(
+            "a model that is always told its properties cannot be guided away from what it draws "
+            f"without: with hide_conditions 0 guidance should be 1, got {c.sampling.guidance:g}"
+        )
     most = math.log(c.optim.batch_size)
     if c.lambda_collapse and c.mi_target >= most:
         raise ConfigError(
