@@ -159,14 +159,27 @@ def test_noise_is_undone_in_training_alone(fitted, batch):
     assert (shown != z)[~still].all()
 
 
-def test_types_that_are_known_stay(fitted, batch):
+def test_types_that_are_asked_for_stay(fitted, batch):
     it = made(fitted)
     z = torch.randn(*batch.mask.shape, 16)
-    assert torch.equal(it.from_latent(z, batch).atom_types, batch.atom_types)
+    nowhere = torch.full_like(batch.frac_coords, torch.nan).masked_fill(~batch.mask[..., None], 0)
+    asked = batch.replace(frac_coords=nowhere)
+    assert torch.equal(it.from_latent(z, asked).atom_types, batch.atom_types)
     free = batch.replace(atom_types=torch.zeros_like(batch.atom_types))
     types = it.from_latent(z, free).atom_types
     assert (types[batch.mask] > 0).all()
     assert (types[~batch.mask] == 0).all()
+
+
+def test_latents_tell_types_and_nobody_properties(fitted, batch):
+    it = made(fitted)
+    z = it.to_latent(batch)
+    found, other = it.from_latent(z, batch), it.from_latent(z.flip(0), batch)
+    free = it.from_latent(z, batch.replace(atom_types=torch.zeros_like(batch.atom_types)))
+    assert torch.equal(found.atom_types, free.atom_types)
+    assert not torch.equal(other.atom_types, found.atom_types)
+    assert batch.properties.isfinite().any()
+    assert found.properties.isnan().all()
 
 
 def test_properties_are_told_from_latents(fitted, batch):

@@ -349,7 +349,7 @@ class CrystalVAE(Generative[CrystalBatch]):
         return self.denoised(z, given, self.level)
 
     def denoised(self, z: Tensor, given: CrystalBatch, level: float) -> CrystalBatch:
-        """Returns what latents stand for that have noise of a level; known types are kept."""
+        """Returns what latents stand for that have noise of a level; types asked for are kept."""
         places = Places.of(given.mask)
         found = self.decoded(places.pack(z), places, z.new_full((len(z),), level))
         lengths = found.lengths * places.mask.sum(1)[:, None] ** (1 / 3)
@@ -360,9 +360,14 @@ class CrystalVAE(Generative[CrystalBatch]):
         self, logits: Float[Tensor, "n atoms types"], frac: Float[Tensor, "n atoms 3"],
         lengths: Float[Tensor, "n 3"], angles: Float[Tensor, "n 3"], given: CrystalBatch,
     ) -> CrystalBatch:  # fmt: skip
-        """Returns crystals of the likeliest types, with those that were known before."""
+        """Returns crystals of the likeliest types, and of those that a prompt asks for.
+
+        Only where an atom's place is unknown is its type asked for: latents tell the types of
+        whole crystals. What is known of such a crystal's properties is not known of these.
+        """
         types = logits.masked_fill(self.absent, -torch.inf).argmax(-1)
-        types = torch.where(given.atom_types > 0, given.atom_types, types * given.mask)
+        asked = (given.atom_types > 0) & given.frac_coords.isnan().any(-1)
+        types = torch.where(asked, given.atom_types, types * given.mask)
         lengths, angles = lengths.clamp_min(SHORTEST), angles.clamp(*SHARPEST)
         return given.replace(
             atom_types=types,
@@ -370,6 +375,7 @@ class CrystalVAE(Generative[CrystalBatch]):
             lattice=vectors(lengths, angles),
             lengths=lengths,
             angles=angles,
+            properties=torch.full_like(given.properties, torch.nan),
         )
 
     def predict(self, z: Tensor) -> dict[str, Tensor]:
