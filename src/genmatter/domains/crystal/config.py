@@ -88,7 +88,8 @@ class CrystalSamplingConfig:
     level: float = 0.0
     """Noise, in standard deviations of the latents, that the decoder takes latents to have."""
     relax: int = 0
-    """How many samples an evaluation relaxes (with the extra `relax`)."""
+    """How many crystals are brought to rest, the first ones: of those that an evaluation scores,
+    of samples, of the steps between two (with the extra `relax`)."""
     hull: str = ""
     """File of reference energies (`formula`, `energy_per_atom`), to tell which are stable."""
 
