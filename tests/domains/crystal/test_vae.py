@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from genmatter.config import parse, replaced
-from genmatter.domains.crystal import data, vae
+from genmatter.domains.crystal import data
 from genmatter.domains.crystal.config import CrystalDataConfig, CrystalVAEConfig
+from genmatter.domains.crystal.decoded import Decoded, errors
 from genmatter.domains.crystal.represent import CrystalTensors
 from genmatter.domains.crystal.vae import Chart, build
 from genmatter.errors import ConfigError
@@ -94,15 +95,14 @@ def test_periodic_attention_does_not_see_the_origin(fitted, batch):
     )
 
 
-def test_the_loss_of_a_small_error_is_its_square(fitted, batch):
-    it = made(fitted)
+def test_the_loss_of_a_small_error_is_its_square(batch):
     places = Places.of(batch.mask)
     angle = 2 * math.pi * (places.pack(batch.frac_coords) + 0.01)
     waves = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
     logits = torch.zeros(len(angle), 119)
     lengths = batch.lengths / batch.num_atoms[:, None] ** (1 / 3)
-    found = vae.Decoded(logits, waves, lengths + 0.1, batch.angles + 0.2)
-    terms = it._errors(found, batch, places)
+    found = Decoded(logits, waves, lengths + 0.1, batch.angles + 0.2)
+    terms = errors(found, batch, places)
     every = torch.ones(len(batch))
     torch.testing.assert_close(terms["frac_coords"], 1e-4 * every, rtol=1e-2, atol=0)
     torch.testing.assert_close(terms["lengths"], 0.01 * every, rtol=1e-3, atol=0)
