@@ -140,7 +140,7 @@ class CrystalLossConfig:
     (reference: 1)."""
     angles: float = 100.0
     """Of the squared error of angles, radian^2 (reference: 10)."""
-    kl: float = 1e-4
+    kl: float = 1e-3
     """Of the KL to N(0, I), nats per atom (the reference: 1e-5)."""
     properties: float = 0.1
     """Of the squared error of properties that are told from the latent, in their deviations."""
