@@ -102,7 +102,9 @@ def _stages(told: argparse.Namespace, home: Path) -> Any:
         for run in (first, second):
             run.mkdir(parents=True, exist_ok=True)
         api.train(VAE, run=first, **how, **lengths[0], **fields)
-        data = {k: v for k, v in fields.items() if k in ("source", "split", "crystals")}
+        data = {
+            k: v for k, v in fields.items() if k in ("source", "split", "crystals", "space_groups")
+        }
         api.train(FLOW, run=second, parent=first, **how, **lengths[1], **data)
         yield first, second
 

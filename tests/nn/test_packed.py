@@ -86,3 +86,32 @@ def test_what_is_told_changes_nothing_at_first_and_something_later():
 def test_no_rows_are_no_trouble(layer):
     places = Places.of(torch.zeros(0, 3).bool())
     assert layer(torch.zeros(0, 8, dtype=torch.float64), places).shape == (0, 8)
+
+
+def test_pairs_say_where_places_look_and_what_they_read():
+    """Against the sums written out, of one row and one head."""
+    torch.manual_seed(0)
+    layer = PackedLayer(8, 1, 16, pairs=3).double().eval()
+    x, pairs = torch.randn(5, 8).double(), torch.randn(1, 5, 5, 3).double()
+    found = layer.attend(x, Places.of(torch.ones(1, 5).bool()), None, pairs)
+    q, k, v = layer.into(x).chunk(3, -1)
+    for i in range(5):
+        score = torch.stack(
+            [q[i] @ k[j] / 8**0.5 + layer.near(pairs[0, i, j])[0] for j in range(5)]
+        )
+        p = score.softmax(0)
+        read = sum(p[j] * pairs[0, i, j] for j in range(5))
+        torch.testing.assert_close(found[i], layer.out(p @ v) + layer.between(read))
+
+
+def test_rows_with_pairs_are_as_if_they_were_alone():
+    torch.manual_seed(0)
+    layer = PackedLayer(8, 2, 16, pairs=3).double().eval()
+    x, pairs = torch.randn(3, 4, 8).double(), torch.randn(3, 4, 4, 3).double()
+    places = Places.of(MASK)
+    together = places.unpack(layer(places.pack(x), places, pairs=pairs))
+    for row, length in enumerate((3, 1, 4)):
+        alone = Places.of(torch.ones(1, length).bool())
+        some = pairs[row : row + 1, :length, :length]
+        found = layer(x[row, :length], alone, pairs=some)
+        torch.testing.assert_close(together[row, :length], found)

@@ -68,14 +68,18 @@ class Denoiser(nn.Module):
         super().__init__()
         self.net, self.path, self.target = net, path, target
 
+    def gap(self, x: State, eps: State, t: Float[Tensor, " n"], given: Any) -> State:
+        """Returns by how much each answer is off."""
+        alpha, sigma = (_like(c, x) for c in self.path(t))
+        a, b = (_like(c, x) for c in self.target(self.path, t))
+        answer = self.net(alpha * x + sigma * eps, t, given)
+        return answer - (a * x + b * eps)
+
     def error(
         self, x: State, eps: State, t: Float[Tensor, " n"], given: Any
     ) -> Float[Tensor, " n"]:
         """Returns the squared error of each answer, summed over its numbers."""
-        alpha, sigma = (_like(c, x) for c in self.path(t))
-        a, b = (_like(c, x) for c in self.target(self.path, t))
-        answer = self.net(alpha * x + sigma * eps, t, given)
-        return (answer - (a * x + b * eps)).square().flatten(1).sum(1)
+        return self.gap(x, eps, t, given).square().flatten(1).sum(1)
 
     def forward(self, x: State, t: Tensor, given: Any) -> Estimate:
         """Returns the means of data and noise given a state at a level."""

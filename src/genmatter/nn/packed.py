@@ -6,6 +6,7 @@ alone. Only the attention itself, in which places of a row look at each other, i
 
 __all__ = ["PackedLayer", "Places"]
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -62,6 +63,8 @@ class PackedLayer(nn.Module):
         dropout: Share of what is added that training hides.
         told: Numbers that are known of each row, which scale and shift what is read and scale
             what is added, by nothing at first; 0 for none.
+        pairs: Numbers that are known of each two places of a row: they say how much places look
+            at each other, and are read along with what is looked at; 0 for none.
 
     References:
         | On layer normalization in the transformer architecture (Xiong et al., 2020)
@@ -71,8 +74,9 @@ class PackedLayer(nn.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, wide: int, dropout: float = 0.0, told: int = 0
-    ) -> None:
+        self, width: int, heads: int, wide: int, dropout: float = 0.0, told: int = 0,
+        pairs: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.heads = heads
         affine = not told
@@ -81,6 +85,8 @@ class PackedLayer(nn.Module):
         self.into, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.wide = nn.Sequential(nn.Linear(width, wide), nn.GELU(), nn.Linear(wide, width))
         self.drop = nn.Dropout(dropout)
+        self.near = nn.Linear(pairs, heads) if pairs else None
+        self.between = nn.Linear(heads * pairs, width, bias=False) if pairs else None
         self.turn = nn.Linear(told, 6 * width) if told else None
         if self.turn is not None:
             nn.init.zeros_(self.turn.weight)
@@ -92,6 +98,7 @@ class PackedLayer(nn.Module):
         places: Places,
         told: Float[Tensor, "n told"] | None = None,
         turn: Complex[Tensor, "places half"] | None = None,
+        pairs: Float[Tensor, "n L L pairs"] | None = None,
     ) -> Float[Tensor, "places c"]:
         """Returns the places anew.
 
@@ -101,14 +108,15 @@ class PackedLayer(nn.Module):
             told: What is known of each row.
             turn: By which phases the queries and keys of each place are turned, so that attention
                 sees the difference of two; of all heads alike.
+            pairs: What is known of each two places of a row.
         """
         if self.turn is None or told is None:
-            x = x + self.drop(self.attend(self.norm(x), places, turn))
+            x = x + self.drop(self.attend(self.norm(x), places, turn, pairs))
             return x + self.drop(self.wide(self.norm_wide(x)))
         turns = self.turn(told).index_select(0, places.row).chunk(6, -1)
         scale, shift, gain, scale_wide, shift_wide, gain_wide = turns
         read = torch.addcmul(shift, self.norm(x), 1 + scale)
-        x = x + self.drop((1 + gain) * self.attend(read, places, turn))
+        x = x + self.drop((1 + gain) * self.attend(read, places, turn, pairs))
         read = torch.addcmul(shift_wide, self.norm_wide(x), 1 + scale_wide)
         return x + self.drop((1 + gain_wide) * self.wide(read))
 
@@ -117,14 +125,21 @@ class PackedLayer(nn.Module):
         x: Float[Tensor, "places c"],
         places: Places,
         turn: Complex[Tensor, "places half"] | None,
+        pairs: Float[Tensor, "n L L pairs"] | None = None,
     ) -> Float[Tensor, "places c"]:
         """Returns what each place reads from those of its row."""
         qkv = self.into(x).unflatten(-1, (3, self.heads, -1))
         if turn is not None:
             qkv = torch.cat([_turned(qkv[:, :2], turn), qkv[:, 2:]], 1)
         q, k, v = places.unpack(qkv).permute(2, 0, 3, 1, 4)
-        seen = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=places.bias)
-        return self.out(places.pack(seen.transpose(1, 2).flatten(2)))
+        if self.near is None or self.between is None or pairs is None:
+            seen = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=places.bias)
+            return self.out(places.pack(seen.transpose(1, 2).flatten(2)))
+        score = q @ k.mT / math.sqrt(q.shape[-1]) + self.near(pairs).permute(0, 3, 1, 2)
+        look = (score if places.bias is None else score + places.bias).softmax(-1)
+        read = torch.einsum("nhij,nijc->nihc", look, pairs).flatten(2)
+        seen = (look @ v).transpose(1, 2).flatten(2)
+        return self.out(places.pack(seen)) + self.between(places.pack(read))
 
 
 def _turned(

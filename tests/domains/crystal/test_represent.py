@@ -12,6 +12,7 @@ from genmatter.domains.crystal.canonical import setting
 from genmatter.domains.crystal.chemistry import rank
 from genmatter.domains.crystal.config import CrystalDataConfig, CrystalVAEConfig
 from genmatter.domains.crystal.crystals import Crystals
+from genmatter.domains.crystal.elements import SYMBOLS
 from genmatter.domains.crystal.represent import CrystalBatch, CrystalTensors
 from genmatter.errors import ConfigError, RepresentationError
 from genmatter.maths.lattice import vectors
@@ -165,9 +166,10 @@ def test_targets_are_in_units_of_the_data(fitted):
         ({"formula": "NoO2"}, "no training crystal has No"),
         ({"formula": "SrO", "num_atoms": (2,)}, "either a formula"),
         ({"formula": "SrO", "formula_units": (0,)}, "at least one formula unit"),
-        ({"num_atoms": (0,)}, "at least one atom"),
+        ({"num_atoms": (0,)}, "at least 1 atom"),
+        ({"num_atoms": (1,), "chemical_system": ("Sr", "O")}, "at least 2 atoms"),
         ({"chemical_system": ("Sr", "Zz")}, "no element 'Zz'"),
-        ({"space_group": 225}, "space_groups"),
+        ({"space_group": 231}, "no space group 231"),
         ({"target": ("densty=3",)}, "did you mean 'density'"),
         ({"target": ("density=high",)}, "NAME=NUMBER"),
     ],
@@ -175,6 +177,22 @@ def test_targets_are_in_units_of_the_data(fitted):
 def test_wishes_that_cannot_be_are_refused(fitted, wish, says):
     with pytest.raises(ConfigError, match=says):
         fitted.prompt(2, replaced(CONFIG, wish))
+
+
+def test_a_space_group_needs_a_model_that_knows_of_them(fitted):
+    wish = replaced(CONFIG, {"space_group": 225})
+    assert (fitted.prompt(2, wish).space_group == 225).all()
+    with pytest.raises(ConfigError, match="--space_groups"):
+        dataclasses.replace(fitted, groups=False).prompt(2, wish)
+
+
+def test_there_is_an_atom_of_each_element_that_is_asked_for(fitted):
+    system = tuple(SYMBOLS[z] for z in fitted.elements[:6])
+    given = fitted.prompt(300, replaced(CONFIG, {"chemical_system": system}))
+    assert given.num_atoms.min() >= 6
+    many = tuple(SYMBOLS[z] for z in fitted.elements[: fitted.longest + 1])
+    with pytest.raises(ConfigError, match="at most"):
+        fitted.prompt(3, replaced(CONFIG, {"chemical_system": many}))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What the periodic table says of elements, as numbers."""
 
-__all__ = ["rank", "table"]
+__all__ = ["charges", "rank", "table"]
 
 from functools import cache
 
@@ -46,6 +46,19 @@ def table() -> Float[np.ndarray, "elements 7"]:
     found = np.array(columns, dtype=float).T
     found = (found - found.mean(0)) / found.std(0)
     return np.concatenate([np.zeros((1, found.shape[1])), found])
+
+
+CHARGES = range(-4, 8)
+"""Charges that any element commonly has."""
+
+
+@cache
+def charges() -> Float[np.ndarray, "elements 12"]:
+    """Says of each element, by atomic number, which charges from -4 to 7 it commonly has."""
+    from pymatgen.core.periodic_table import Element
+
+    told = [(), *(Element.from_Z(z).common_oxidation_states for z in range(1, _LAST + 1))]
+    return np.array([[q in common for q in CHARGES] for common in told], dtype=float)
 
 
 @cache

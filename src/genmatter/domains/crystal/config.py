@@ -3,6 +3,7 @@
 __all__ = [
     "RECIPES",
     "REFERENCE_WEIGHTS",
+    "CrystalCompositionConfig",
     "CrystalDataConfig",
     "CrystalDecoderConfig",
     "CrystalEncoderConfig",
@@ -50,9 +51,9 @@ class CrystalDataConfig:
     """Crystals of more cubic angstrom per atom are left out; 0 keeps any."""
     duplicates: Literal["drop", "keep"] = "drop"
     """Leave out structures that match an earlier one of the same composition, or keep them."""
-    space_groups: bool = False
-    """Find the space group of every crystal, so that crystal/latent_diffusion can be told of it;
-    said when crystal/vae is trained."""
+    space_groups: bool = True
+    """Find the space group of every crystal, 3 ms each, so that crystal/latent_diffusion draws it
+    before the structure; said when crystal/vae is trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class CrystalSamplingConfig:
     num_atoms: tuple[int, ...] = ()
     """How many atoms a cell has; several take turns. As in the data where empty."""
     chemical_system: tuple[str, ...] = ()
-    """Elements that there are to be, and no others (crystal/latent_diffusion)."""
+    """Elements that there are to be, all of them and no others (crystal/latent_diffusion)."""
     space_group: int = 0
     """Number of the wanted space group; 0 leaves it open (crystal/latent_diffusion)."""
     target: tuple[str, ...] = ()
@@ -79,8 +80,6 @@ class CrystalSamplingConfig:
     """Network calls of a sample."""
     churn: float = 0.5
     """Share of a step by which the sde goes back up before the next one."""
-    passes: int = 1
-    """How often a sample is drawn: with 2, the second time with the types of the first."""
     temperature: float = 1.0
     """Scale of the noise that samples begin from."""
     settle: int = 30
@@ -182,8 +181,18 @@ class CrystalVAEConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CrystalCompositionConfig:
+    """The networks that draw elements, their numbers of atoms, and space groups."""
+
+    width: Annotated[int, arg(name="composition.width")] = 128
+    """Of their hidden layers."""
+    dropout: Annotated[float, arg(name="composition.dropout")] = 0.3
+    """Share of their numbers that training hides."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CrystalLatentDiffusionConfig(Config):
-    """Flow in the latent space of a crystal VAE, told of composition, symmetry and properties."""
+    """A model of compositions, and a flow in the latent space of a crystal VAE given these."""
 
     stage: ClassVar[str] = "crystal/vae"
     aliases: ClassVar[dict[str, str]] = {"learning_rate": "lr"}
@@ -194,6 +203,7 @@ class CrystalLatentDiffusionConfig(Config):
         epochs=200, batch_size=128, lr=1e-3, schedule="cosine", warmup_steps=100, grad_clip=1.0,
         weight_decay=0.01, ema=0.999, keep="last",
     )  # fmt: skip
+    composition: CrystalCompositionConfig = CrystalCompositionConfig()
     d_model: int = 128
     """Width of an atom."""
     nhead: int = 4
@@ -209,11 +219,11 @@ class CrystalLatentDiffusionConfig(Config):
     high: float = 10.0
     """The same at the start of sampling."""
     hide_all: float = 0.4
-    """Share of the training crystals of which nothing is told but the number of atoms."""
+    """Share of the training crystals of which nothing is wished."""
     hide_each: float = 0.5
-    """Chance that, of the others, elements, the space group or a property is not told."""
-    show_types: float = 0.5
-    """Share of the others whose atoms' types are all told."""
+    """Chance that, of the others, elements, the space group or a property is no wish."""
+    hide_group: float = 0.1
+    """Share of the training crystals whose space group the flow is not told."""
     conditions: tuple[str, ...] = ()
     """Properties that the model is told; all that are known where empty."""
 
@@ -251,6 +261,7 @@ CrystalLatentDiffusionConfig.presets = {
         data=_TINY_DATA,
         sampling=CrystalSamplingConfig(steps=4),
         optim=Optim(epochs=2, batch_size=32, lr=3e-3),
+        composition=CrystalCompositionConfig(width=16),
         d_model=16,
         nhead=2,
         num_layers=1,

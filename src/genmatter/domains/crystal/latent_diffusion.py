@@ -1,14 +1,17 @@
-r"""Flow in the latent space of a crystal VAE: what generates crystals.
+r"""Composition, then structure: a model of formulas, and a flow in the latent space of a VAE.
 
-A transformer over atoms learns the velocity from latents, in standard units, to noise. It is told
-the number of atoms and, where they are known, the elements or all types, the space group and
-properties; training hides these by chance, so that one network draws with and without them, and
-guidance moves away from what it would draw without:
+.. math:: p(c, g, x | N) = p(c | N)\, p(g | c)\, p(x | c, g)
+
+What a crystal of N atoms is made of, c, is drawn first, element by element (`composition`), and
+its space group g, where these are known. A transformer over atoms that knows both then draws the
+structure x: a flow from noise to those numbers of the latents of a frozen VAE that types leave
+open (`layout`). So samples have exactly the composition that was drawn, and structure prediction,
+where a formula is asked for, is the same without the first step.
+
+The composition is told of elements, space groups and properties that are wanted, and the flow of
+the latter two. Training hides these by chance, so that one network draws with and without them,
+and guidance moves away from what it would draw without:
 :math:`v = v_\emptyset + w (v_c - v_\emptyset)`.
-
-Samples are drawn so; what is copied, moved and searched is in the latent space of the first stage.
-Where all types are known, as of a formula, what is left to draw is the structure: crystal
-structure prediction. Types that are known stay as they are, whatever is decoded.
 
 References:
     | Flow matching for generative modeling (Lipman et al., 2023) https://arxiv.org/abs/2210.02747
@@ -19,116 +22,33 @@ References:
     | https://arxiv.org/abs/2212.09748
 """
 
-__all__ = ["Hiding", "LatentDiffusion", "Velocity", "build"]
+__all__ = ["Hiding", "LatentDiffusion", "build"]
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from genmatter.config import closest
+from genmatter.domains.crystal.composition import Composition
 from genmatter.domains.crystal.config import CrystalLatentDiffusionConfig, CrystalSamplingConfig
-from genmatter.domains.crystal.network import HARMONICS, Trunk, features
-from genmatter.domains.crystal.represent import (
-    MOST_ELEMENT,
-    CrystalBatch,
-    CrystalTensors,
-    elements_of,
-)
+from genmatter.domains.crystal.layout import Layout
+from genmatter.domains.crystal.represent import CrystalBatch, CrystalTensors
 from genmatter.domains.crystal.spacing import Spacing
-from genmatter.domains.crystal.vae import Chart, CrystalVAE
+from genmatter.domains.crystal.vae import CrystalVAE
+from genmatter.domains.crystal.velocity import Velocity
 from genmatter.errors import ConfigError
 from genmatter.generative.diffusion import Denoiser, velocity
-from genmatter.generative.path import Arc, Path
+from genmatter.generative.path import Arc
 from genmatter.generative.sampler import Estimate, Field, MultistepODE, Sampler, StochasticODE
-from genmatter.nn.embed import bumps, sinusoidal
-from genmatter.nn.packed import Places
 from genmatter.spine import Generative, Loss
 
-GROUPS = 231
-"""Space groups, and 0 for none."""
-LEVELS = 32
-"""Numbers by which the noise of a state is written."""
-FAINT = 0.2
-"""The least share of the signal by which a state is divided to look for coordinates in it."""
-
-
-class Velocity(nn.Module):
-    """The network: states, levels and what is known of crystals -> velocities.
-
-    Args:
-        latent: Latent units of an atom.
-        width: Numbers of an atom.
-        heads: Heads of the attention.
-        layers: Layers.
-        wide: Width of the hidden layer of each.
-        dropout: Share of the numbers between layers that training hides.
-        path: What the levels are levels of.
-        where: Which of the properties of a batch it is told.
-        chart: Says where atoms lie, of latents that do.
-    """
-
-    shift: Tensor
-    scale: Tensor
-
-    def __init__(
-        self, latent: int, width: int, heads: int, layers: int, wide: int, dropout: float, *,
-        path: Path, where: list[int], chart: Chart | None,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.path, self.where, self.width = path, where, width
-        self.into = nn.Linear(latent, width)
-        self.types = nn.Embedding(MOST_ELEMENT + 1, width)
-        self.locate = None if chart is None else chart.frac
-        self.seen = None if chart is None else nn.Linear(6 * HARMONICS, width)
-        self.elements = nn.Linear(MOST_ELEMENT + 2, width)
-        self.groups = nn.Embedding(GROUPS, width)
-        self.told = nn.Linear(LEVELS + width + 2 * len(where), width)
-        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.trunk = Trunk(width, heads, layers, wide, dropout, width)
-        self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, latent)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-        self.register_buffer("shift", torch.zeros(latent))
-        self.register_buffer("scale", torch.ones(latent))
-
-    def forward(
-        self, x: Float[Tensor, "n atoms latent"], t: Float[Tensor, " m"], given: CrystalBatch
-    ) -> Float[Tensor, "n atoms latent"]:
-        """Returns velocities, zero where there is no atom; levels may be one for all rows."""
-        places = Places.of(given.mask)
-        t = t.expand(len(x))
-        state = places.pack(x)
-        h = self.into(state) + self.types(places.pack(given.atom_types)) + self._index(places)
-        frac = None
-        if self.seen is not None and self.locate is not None:
-            signal = self.path(t)[0].clamp_min(FAINT).index_select(0, places.row)[:, None]
-            frac = self.locate(state / signal * self.scale + self.shift)
-            h = h + self.seen(features(frac))
-        h = self.trunk(h, places, frac, self._known(t, given))
-        return places.unpack(self.out(self.norm(h)).float())
-
-    def _index(self, places: Places) -> Float[Tensor, "places c"]:
-        """Writes the place of each atom in the setting."""
-        n = places.mask.shape[1]
-        at = torch.arange(n, dtype=torch.float32, device=places.at.device)
-        return sinusoidal(at, self.width).index_select(0, places.at % max(n, 1))
-
-    def _known(self, t: Float[Tensor, " n"], given: CrystalBatch) -> Float[Tensor, "n c"]:
-        """Writes what is known of each crystal, and the level."""
-        alpha, sigma = self.path(t)
-        share = torch.atan2(sigma, alpha) / (math.pi / 2)
-        wanted = given.wanted[:, self.where]
-        size = sinusoidal(given.num_atoms.float(), self.width)
-        told = [bumps(share, LEVELS), size, wanted.nan_to_num(), wanted.isfinite().float()]
-        hidden = given.elements[:, :1].isnan().float()
-        present = self.elements(torch.cat([given.elements.nan_to_num(), hidden], 1))
-        return self.mix(self.told(torch.cat(told, 1)) + present + self.groups(given.space_group))
+NATS = 0.1
+"""Weight of a nat of composition beside the flow's squared error, which is of order 1: so neither
+decides alone how much of a step is clipped."""
 
 
 @dataclass(frozen=True)
@@ -136,49 +56,50 @@ class Hiding:
     """What training hides of what it could tell.
 
     Args:
-        everything: Share of the crystals of which nothing is told.
+        everything: Share of the crystals of which no wish is told.
         each: Chance that, of the others, elements, the space group or a property is hidden.
-        types: Share of the others whose types are all told.
+        group: Share of the crystals whose space group the flow is not told, whatever is wished.
     """
 
     everything: float
     each: float
-    types: float
+    group: float = 0.0
 
     def __call__(self, batch: CrystalBatch) -> CrystalBatch:
-        """Draws for each crystal what is told of it."""
+        """Draws for each crystal what is told of it; types are not its matter."""
         n, device = len(batch), batch.mask.device
         blank = torch.rand(n, 1, device=device) < self.everything
-        types = ~blank & (torch.rand(n, 1, device=device) < self.types)
-        elements = types | ~(blank | (torch.rand(n, 1, device=device) < self.each))
+        elements = blank | (torch.rand(n, 1, device=device) < self.each)
         group = blank | (torch.rand(n, 1, device=device) < self.each)
         wanted = blank | (torch.rand_like(batch.wanted) < self.each)
         return batch.replace(
-            atom_types=batch.atom_types * types,
-            elements=batch.elements.masked_fill(~elements, torch.nan),
+            elements=batch.elements.masked_fill(elements, torch.nan),
             space_group=batch.space_group * ~group[:, 0],
             wanted=batch.wanted.masked_fill(wanted, torch.nan),
         )
 
 
 def blank(batch: CrystalBatch) -> CrystalBatch:
-    """Returns crystals of which nothing is told but how many atoms they have."""
-    return Hiding(1.0, 1.0, 0.0)(batch)
+    """Returns crystals of which no wish is told."""
+    return Hiding(1.0, 1.0)(batch)
+
+
+def _groupless(batch: CrystalBatch) -> CrystalBatch:
+    return batch.replace(space_group=torch.zeros_like(batch.space_group))
 
 
 class LatentDiffusion(Generative[CrystalBatch]):
-    """A flow from noise to the latents of a VAE, which stays as it is.
+    """Draws compositions, and with a flow the latents of a VAE, which stays as it is.
 
     Args:
         vae: The first stage.
+        composition: Draws elements with their numbers of atoms, and space groups.
         denoiser: The velocity with its path.
         sampler: How noise is turned into latents.
         hiding: What training hides.
         guidance: How much what is told counts.
         level: Noise that the decoder takes the latents to have, in its units.
         temperature: Scale of the noise that samples begin from.
-        passes: How often samples are drawn; each time but the first, the types of the last are
-            told.
         settle: Steps in which atoms that are too close are moved apart.
     """
 
@@ -187,6 +108,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
     def __init__(
         self,
         vae: CrystalVAE,
+        composition: Composition,
         denoiser: Denoiser,
         sampler: Sampler,
         hiding: Hiding,
@@ -194,25 +116,30 @@ class LatentDiffusion(Generative[CrystalBatch]):
         guidance: float = 1.0,
         level: float = 0.0,
         temperature: float = 1.0,
-        passes: int = 1,
         settle: int = 0,
     ) -> None:
         super().__init__()
         self.vae = vae.requires_grad_(False)
-        self.denoiser, self.sampler, self.hiding = denoiser, sampler, hiding
+        self.composition, self.denoiser = composition, denoiser
+        self.sampler, self.hiding = sampler, hiding
         self.guidance, self.level, self.temperature = guidance, level, temperature
-        self.passes, self.settle, self.spacing = passes, settle, Spacing()
+        self.settle, self.spacing = settle, Spacing()
 
     @property
     def net(self) -> Velocity:
-        """The network."""
+        """The network of the flow."""
         net: Any = self.denoiser.net
         return net
 
     @property
+    def layout(self) -> Layout:
+        """Which numbers of the latents the flow draws, and in which units."""
+        return self.net.layout
+
+    @property
     def network_calls(self) -> int:
-        """How often a sample asks the network."""
-        return self.sampler.steps * self.passes
+        """How often a sample asks the network of the flow."""
+        return self.sampler.steps
 
     def train(self, mode: bool = True) -> "LatentDiffusion":
         super().train(mode)
@@ -221,51 +148,78 @@ class LatentDiffusion(Generative[CrystalBatch]):
 
     @torch.no_grad()
     def begin(self, batches: Iterable[CrystalBatch]) -> None:
-        """Finds the units in which latents have mean 0 and spread 1, and how close atoms come."""
+        """Finds what of the latents is to be drawn, in which units, and how close atoms come."""
         batches = list(batches)
         self.spacing.fit(batches)
-        z = torch.cat([self.vae.to_latent(b)[b.mask] for b in batches])
-        self.net.shift.copy_(z.mean(0))
-        self.net.scale.copy_(z.std(0).clamp_min(1e-3))
+        self.layout.fit((self.vae.to_latent(b), b.atom_types) for b in batches)
 
     def loss(self, batch: CrystalBatch, epoch: float) -> Loss:
-        """Returns the term `flow`: the squared error of the velocity, a mean over atoms' numbers.
+        """Returns the errors of the flow, and what compositions and space groups cost.
 
-        Levels are an even grid over the batch with one random offset, dealt out at random.
+        `flow` and `flow_cell` are mean squared errors of the velocity, in what is of each atom and
+        in what all share; `composition` and `space_group` are -ln p of a crystal's, in nats, and
+        in validation those of which nothing is told but the number of atoms. Levels are an even
+        grid over the batch with one random offset, dealt out at random.
         """
         del epoch
-        x = self._state(batch)
-        told = self.hiding(batch) if self.training else batch
-        n = len(x)
+        wished = self.hiding(batch) if self.training else blank(batch)
+        x, n = self._state(batch), len(batch)
         u = (torch.randperm(n, device=x.device) + torch.rand(1, device=x.device)) / max(n, 1)
-        eps = torch.randn_like(x) * batch.mask[..., None]
-        error = self.denoiser.error(x, eps, self.denoiser.path.at(u.to(x)), told)
-        return Loss({"flow": error / (batch.num_atoms * x.shape[-1])}, {})
+        t, eps = self.denoiser.path.at(u.to(x)), self.layout.noise(x, batch.mask)
+        gap = self.denoiser.gap(x, eps, t, self._shown(batch, wished))
+        own, shared = self.layout.errors(gap, batch.mask)
+        nats = self._nats(batch, wished)
+        return Loss({"flow": own, "flow_cell": shared} | nats, dict.fromkeys(nats, NATS))
+
+    def _shown(self, batch: CrystalBatch, wished: CrystalBatch) -> CrystalBatch:
+        """Returns what the flow is told: types, wishes, and nearly always the space group."""
+        hidden = torch.rand(len(batch), device=batch.mask.device) < self.hiding.group
+        group = batch.space_group * ~(hidden & self.training)
+        return batch.replace(space_group=group, wanted=wished.wanted)
+
+    def _nats(self, batch: CrystalBatch, wished: CrystalBatch) -> dict[str, Float[Tensor, " n"]]:
+        """Returns -ln p of compositions, and of space groups given these where any are known."""
+        counts = self.composition.counts(batch.atom_types)
+        found = {"composition": -self.composition.log_prob(counts, self.composition.wish(wished))}
+        if self.composition.group is not None:
+            wish = self.composition.wish(_groupless(wished))
+            each = self.composition.log_group(counts, wish)
+            own = each.gather(1, batch.space_group.clamp_min(1)[:, None])[:, 0]
+            found["space_group"] = torch.where(batch.space_group > 0, -own, 0.0)
+        return found
 
     @torch.no_grad()
     def _state(self, batch: CrystalBatch) -> Float[Tensor, "n atoms latent"]:
-        z = (self.vae.to_latent(batch) - self.net.shift) / self.net.scale
-        return z * batch.mask[..., None]
+        return self.layout.state(self.vae.to_latent(batch), batch.mask)
 
     @torch.no_grad()
     def sample(self, given: CrystalBatch) -> CrystalBatch:
-        """Walks from noise to latents, and decodes them; types that are known are kept."""
-        found = self._drawn(given, given)
-        for _ in range(self.passes - 1):
-            types = found.atom_types
-            found = self._drawn(
-                given.replace(atom_types=types, elements=elements_of(types)), given
-            )
-        return found
+        """Draws what is unknown of composition and space group, then latents, and decodes them.
 
-    def _drawn(self, told: CrystalBatch, given: CrystalBatch) -> CrystalBatch:
-        mask = given.mask[..., None]
-        x = torch.randn(*given.mask.shape, self.vae.latent).to(mask.device) * mask
-        field = self._field(told)
-        x = self.sampler(field, self.denoiser.path, self.temperature * x) * mask
-        z = x * self.net.scale + self.net.shift
-        found = self.vae.denoised(z, told, self.level)
-        return self.spacing.apart(found, self.settle).replace(elements=given.elements)
+        Types that are known are kept, and so are those that are drawn.
+        """
+        told = self.composed(given)
+        x = torch.zeros(*told.mask.shape, self.vae.latent, device=told.mask.device)
+        x = self.temperature * self.layout.noise(x, told.mask)
+        x = self.sampler(self._field(told, given), self.denoiser.path, x)
+        found = self.vae.denoised(self.layout.latents(x, told.atom_types), told, self.level)
+        return self.spacing.apart(found, self.settle).replace(space_group=given.space_group)
+
+    @torch.no_grad()
+    def composed(self, given: CrystalBatch) -> CrystalBatch:
+        """Draws the types of atoms that are unknown, and space groups where any are learned."""
+        it, types = self.composition, given.atom_types
+        counts, lack = it.counts(types), (given.mask & (types == 0)).any(1)
+        if lack.any():
+            wish = it.wish(given)[lack]
+            without = None if self.guidance == 1 else it.wish(blank(given))[lack]
+            counts[lack] = it.draw(wish, without, self.guidance)
+            types = torch.where(lack[:, None], it.types(counts, given.mask), types)
+        group = given.space_group
+        if it.group is not None:
+            drawn = it.draw_group(counts, it.wish(_groupless(given)))
+            group = torch.where(group > 0, group, drawn)
+        return given.replace(atom_types=types, space_group=group)
 
     def to_latent(self, batch: CrystalBatch) -> Tensor:
         """Returns the latents of the first stage."""
@@ -281,22 +235,30 @@ class LatentDiffusion(Generative[CrystalBatch]):
 
     @torch.no_grad()
     def diagnostics(self, batch: CrystalBatch) -> dict[str, float]:
-        """Returns the error of the velocity in each quarter of the way, cleanest first."""
-        x, found = self._state(batch), {}
+        """Says how well compositions are known, and how far velocities are off.
+
+        Returns:
+            `composition` and `space_group`, -ln p in nats per crystal; and in each quarter of the
+            way, cleanest first, the errors `flow_quarter_k` of atoms and `cell_quarter_k` of what
+            they share.
+        """
+        found = {k: v.mean().item() for k, v in self._nats(batch, blank(batch)).items()}
+        x, told = self._state(batch), self._shown(batch, blank(batch))
         for k in range(4):
             t = self.denoiser.path.at(((k + torch.rand(len(x), device=x.device)) / 4).to(x))
-            eps = torch.randn_like(x) * batch.mask[..., None]
-            error = self.denoiser.error(x, eps, t, blank(batch))
-            found[f"flow_quarter_{k + 1}"] = error.sum().item() / (
-                float(batch.num_atoms.sum()) * x.shape[-1]
-            )
+            gap = self.denoiser.gap(x, self.layout.noise(x, batch.mask), t, told)
+            own, shared = self.layout.errors(gap, batch.mask)
+            found[f"flow_quarter_{k + 1}"] = own.mean().item()
+            found[f"cell_quarter_{k + 1}"] = shared.mean().item()
         return found
 
-    def _field(self, told: CrystalBatch) -> Field:
-        """Returns the means of data and noise, guided where anything is told."""
-        hidden, w = blank(told), self.guidance
-        if w == 1 or same(told, hidden):
+    def _field(self, told: CrystalBatch, given: CrystalBatch) -> Field:
+        """Returns the means of data and noise, guided where anything is wished."""
+        w, wished = self.guidance, given.space_group > 0
+        if w == 1 or not (wished.any() or given.wanted.isfinite().any()):
             return lambda x, t: self.denoiser(x, t, told)
+        group = told.space_group.masked_fill(wished, 0)
+        hidden = told.replace(space_group=group, wanted=torch.full_like(told.wanted, torch.nan))
 
         def field(x: Tensor, t: Tensor) -> Estimate:
             with_, without = self.denoiser(x, t, told), self.denoiser(x, t, hidden)
@@ -305,35 +267,31 @@ class LatentDiffusion(Generative[CrystalBatch]):
         return field
 
 
-def same(a: CrystalBatch, b: CrystalBatch) -> bool:
-    """Says whether as much is told of both."""
-    names = ("atom_types", "elements", "space_group", "wanted")
-    pairs = ((a.tensors[k].nan_to_num(), b.tensors[k].nan_to_num()) for k in names)
-    return all(torch.equal(x, y) for x, y in pairs)
-
-
 def build(
     config: CrystalLatentDiffusionConfig, representation: CrystalTensors, vae: CrystalVAE
 ) -> LatentDiffusion:
-    """Returns an untrained flow on top of a trained VAE."""
-    c, s = config, config.sampling
-    path = Arc(c.low, c.high)
+    """Returns an untrained model of compositions and a flow on top of a trained VAE."""
+    c, s, r = config, config.sampling, representation
+    path, where = Arc(c.low, c.high), _where(c.conditions, r)
     net = Velocity(
-        vae.latent, c.d_model, c.nhead, c.num_layers, c.dim_feedforward, c.dropout,
-        path=path, where=_where(c.conditions, representation), chart=vae.chart,
+        Layout(vae.latent), c.d_model, c.nhead, c.num_layers, c.dim_feedforward, c.dropout,
+        path=path, where=where, chart=vae.chart,
     )  # fmt: skip
     if s.level > vae.noise:
         raise ConfigError(f"the decoder undoes noise up to {vae.noise:g}, not {s.level:g}")
-    hiding = Hiding(c.hide_all, c.hide_each, c.show_types)
+    composition = Composition(
+        c.composition.width, c.composition.dropout, where, r.elements, groups=r.groups
+    )
     return LatentDiffusion(
-        vae, Denoiser(net, path, velocity), _sampler(s), hiding, guidance=s.guidance,
-        level=s.level, temperature=s.temperature, passes=s.passes, settle=s.settle,
+        vae, composition, Denoiser(net, path, velocity), _sampler(s),
+        Hiding(c.hide_all, c.hide_each, c.hide_group), guidance=s.guidance,
+        level=s.level, temperature=s.temperature, settle=s.settle,
     )  # fmt: skip
 
 
 def _sampler(s: CrystalSamplingConfig) -> Sampler:
-    if min(s.steps, s.passes) < 1:
-        raise ConfigError("a sample takes at least 1 step and 1 pass")
+    if s.steps < 1:
+        raise ConfigError(f"a sample takes at least 1 step, got {s.steps}")
     match s.sampler:
         case "ode":
             return MultistepODE(s.steps)

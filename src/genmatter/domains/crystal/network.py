@@ -56,28 +56,30 @@ class Trunk(nn.Module):
         wide: Width of the hidden layer of each.
         dropout: Share of what is added that training hides.
         told: Numbers that are known of each crystal; 0 for none.
+        pairs: Numbers that are known of each two atoms; 0 for none.
     """
 
     waves: Tensor
 
     def __init__(
-        self, width: int, heads: int, layers: int, wide: int, dropout: float = 0.0, told: int = 0
-    ) -> None:
+        self, width: int, heads: int, layers: int, wide: int, dropout: float = 0.0, told: int = 0,
+        pairs: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.layers = nn.ModuleList(
-            PackedLayer(width, heads, wide, dropout, told) for _ in range(layers)
+            PackedLayer(width, heads, wide, dropout, told, pairs) for _ in range(layers)
         )
         size = width // heads
         self.register_buffer("waves", 2 * math.pi * waves(size // 2).float(), persistent=False)
 
     def forward(
         self, x: Float[Tensor, "places c"], places: Places, frac: Float[Tensor, "places 3"] | None,
-        told: Tensor | None = None,
+        told: Tensor | None = None, pairs: Float[Tensor, "n atoms atoms pairs"] | None = None,
     ) -> Float[Tensor, "places c"]:  # fmt: skip
         """Returns the atoms anew; with no coordinates, attention knows none."""
         turn = None if frac is None else torch.polar(*self._angles(frac))
         for layer in self.layers:
-            x = layer(x, places, told, turn)
+            x = layer(x, places, told, turn, pairs)
         return x
 
     def _angles(self, frac: Tensor) -> tuple[Tensor, Tensor]:

@@ -214,7 +214,9 @@ class CrystalTensors(Representation[Crystals, CrystalBatch]):
             for name, mean, scale in zip(self.properties, self.means, self.scales, strict=True)
         ]
         if s.space_group and not self.groups:
-            raise ConfigError("the model was told no space groups: train with --space_groups")
+            raise ConfigError(
+                "the model was told no space groups: train crystal/vae with --space_groups"
+            )
         if not 0 <= s.space_group <= 230:
             raise ConfigError(f"there is no space group {s.space_group}: there are 1 to 230")
         nothing = torch.full((n, 3), torch.nan)
@@ -244,17 +246,23 @@ class CrystalTensors(Representation[Crystals, CrystalBatch]):
                 raise ConfigError("give either a formula and its units or a number of atoms")
             rows = [self._written(composition(s.formula), k) for k in s.formula_units]
             return _rows([rows[i % len(rows)] for i in range(n)])
+        least = max(len(set(s.chemical_system)), 1)
         if s.num_atoms:
-            if min(s.num_atoms) < 1:
-                raise ConfigError(f"a crystal has at least one atom, got {min(s.num_atoms)}")
+            if min(s.num_atoms) < least:
+                few = f"{least} atom{'s' * (least > 1)}"
+                raise ConfigError(f"there have to be at least {few}, got {min(s.num_atoms)}")
             sizes = torch.tensor(s.num_atoms)[torch.arange(n) % len(s.num_atoms)]
         else:
-            sizes = self._usual(n)
+            sizes = self._usual(n, least)
         return (torch.arange(int(sizes.max())) < sizes[:, None]).long() - 1
 
-    def _usual(self, n: int) -> Tensor:
+    def _usual(self, n: int, least: int) -> Tensor:
         """Returns numbers of atoms at even quantiles of those of the data, in no order."""
-        below = torch.tensor(self.counts, dtype=torch.float64).cumsum(0)
+        shares = torch.tensor(self.counts, dtype=torch.float64)
+        shares[:least] = 0
+        if not shares.any():
+            raise ConfigError(f"training crystals have at most {self.longest} atoms, not {least}")
+        below = shares.cumsum(0)
         even = (torch.arange(n, dtype=torch.float64) + 0.5) / n
         sizes = torch.searchsorted(below, even * below[-1])
         return sizes[torch.randperm(n, generator=generator("num_atoms", n))]
@@ -296,7 +304,7 @@ class CrystalTensors(Representation[Crystals, CrystalBatch]):
     def _groups(self, objects: Crystals) -> Tensor:
         if not self.groups:
             return torch.zeros(len(objects), dtype=torch.long)
-        return features(objects)["space_group"].long()
+        return features(objects, "space groups", keep=True)["space_group"].long()
 
 
 def elements_of(types: Tensor) -> Float[Tensor, "n numbers"]:
