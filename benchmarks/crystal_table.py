@@ -24,6 +24,7 @@ from benchmarks.polymer_table import keep, markdown
 from genmatter import api
 from genmatter.api.evaluation import references
 from genmatter.api.trained import Trained
+from genmatter.config import replaced
 from genmatter.domains.crystal.crystals import Crystals
 from genmatter.domains.crystal.elements import SYMBOLS
 from genmatter.domains.crystal.matching import structure_prediction
@@ -176,22 +177,36 @@ def _scores(it: Trained, objects: Crystals) -> Row:
 
 def prediction(run: Path, n: int, sampling: dict[str, Any]) -> Rows:
     """Predicts structures of held-out compositions, beside random coordinates in their cells."""
-    it = api.load(run)
+    it = api.load(run, **sampling)
     test = it.splits.test
     small = (test.counts <= SMALL).nonzero()[:, 0]
     targets = test[small[torch.linspace(0, len(small) - 1, min(n, len(small))).long()]]
-    proposed = [_proposed(run, z, sampling) for z in targets.each_numbers()]
     blind = [_blind(targets[torch.tensor([k] * EACH)], k) for k in range(len(targets))]
-    rows = {f"**{FLOW}**": proposed, "random coordinates in the true cell": blind}
+    rows = {f"**{FLOW}**": _proposed(it, targets), "random coordinates in the true cell": blind}
     return {
         name: {k: s.value for k, s in structure_prediction(targets, each).items()}
+        | {"volume error": _volume_error(targets, each)}
         for name, each in rows.items()
     }
 
 
-def _proposed(run: Path, numbers: Any, sampling: dict[str, Any]) -> Crystals:
+def _proposed(it: Trained, targets: Crystals) -> list[Crystals]:
+    """Draws some structures of the formula of each target."""
+    given = [it.representation.prompt(EACH, _asking(it, z)) for z in targets.each_numbers()]
+    with stream(0, "prediction"), torch.no_grad():
+        found = it.representation.decode(it.model.sample(type(given[0]).cat(given)))
+    return [found[rows] for rows in torch.arange(len(found)).split(EACH)]
+
+
+def _asking(it: Trained, numbers: Any) -> Any:
     formula = "".join(f"{SYMBOLS[z]}{int((numbers == z).sum())}" for z in sorted(set(numbers)))
-    return api.load(run, formula=formula, **sampling).fair(EACH)
+    return replaced(it.config, {"formula": formula})
+
+
+def _volume_error(targets: Crystals, each: list[Crystals]) -> float:
+    """Returns the median of by how much the volume is off, as a logarithm."""
+    pairs = zip(targets.volumes, each, strict=True)
+    return float(torch.cat([(x.volumes / v).log().abs() for v, x in pairs]).median())
 
 
 def _blind(x: Crystals, seed: int) -> Crystals:

@@ -28,7 +28,7 @@ QUANTILE = 0.1
 """Share of the crystals in which two elements may come closer than is wanted."""
 SHARE = 0.5
 """How much of what is missing a pair is moved apart by at once."""
-GROWTH = 0.02
+GROWTH = 0.005
 """How much lengths grow at once, times the largest share that is missing."""
 ROWS = 128
 """Crystals that are looked at together."""
