@@ -3,6 +3,7 @@
     python -m benchmarks.crystal_table                     prototypes, three seeds
     python -m benchmarks.crystal_table --data FILE         the crystals of a file
     python -m benchmarks.crystal_table --vae RUN [--flow RUN]   finished runs, scored again
+    python -m benchmarks.crystal_table --latents 2 4 8 16       first stages of narrower latents
     python -m benchmarks.crystal_table --preset tiny --seeds 0 --samples 40 --targets 4
 
 Samples are raw draws, as many of each row; reconstructions are of the whole test split. Tables are
@@ -50,15 +51,31 @@ def main() -> None:
     parser.add_argument("--flow", type=Path, nargs="*", default=[], help="finished second stages")
     parser.add_argument("--preset", default="")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, nargs=2, default=(), help="of the stages")
+    parser.add_argument("--epochs", type=int, nargs="+", default=(), help="of the stages")
     parser.add_argument("--fields", nargs="*", default=[], help="FIELD=VALUE of the first stage")
     parser.add_argument("--sampling", nargs="*", default=[], help="OPTION=VALUE of samples")
     parser.add_argument("--runs", default="", help="a folder to keep runs in, and go on with")
     parser.add_argument("--samples", type=int, default=1000, help="crystals of each row")
     parser.add_argument("--targets", type=int, default=100, help="structures to predict")
+    parser.add_argument(
+        "--latents",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="UNITS",
+        help="only copies of first stages with so many latents of an atom",
+    )
     parser.add_argument("--write", default="", help="the name of the tables in the docs")
     told = parser.parse_args()
+    if len(told.epochs) not in ((0, 1) if told.latents else (0, 2)):
+        parser.error("--epochs: a number for each stage")
     with tempfile.TemporaryDirectory() as home:
+        if told.latents:
+            rows = latents(told, Path(told.runs or home))
+            print(markdown(rows))
+            if told.write:
+                keep(markdown(rows), f"{told.write} latents", PAGE)
+            return
         stages = _stages(told, Path(told.runs or home))
         found: dict[str, dict[str, list[Row]]] = {}
         for number, (first, second) in enumerate(stages):
@@ -78,7 +95,7 @@ def _stages(told: argparse.Namespace, home: Path) -> Any:
         flows = [*told.flow, *[None] * len(told.vae)]
         yield from zip(told.vae, flows, strict=False)
         return
-    fields = _read(told.fields) | ({"source": told.data} if told.data else {})
+    fields = _fields(told)
     lengths = [{"epochs": n} for n in told.epochs] or [{}, {}]
     for seed in told.seeds:
         first, second = home / f"vae-{seed}", home / f"flow-{seed}"
@@ -91,6 +108,26 @@ def _stages(told: argparse.Namespace, home: Path) -> Any:
         }
         api.train(FLOW, run=second, parent=first, **how, **lengths[1], **data)
         yield first, second
+
+
+def latents(told: argparse.Namespace, home: Path) -> dict[str, list[Row]]:
+    """Says how well first stages of several numbers of latents copy, a row for each number."""
+    how: dict[str, Any] = {"preset": told.preset, "resume": True, **_fields(told)}
+    if told.epochs:
+        how["epochs"] = told.epochs[0]
+    rows: dict[str, list[Row]] = {}
+    for units in told.latents:
+        chart = units >= 4  # below that there is no room for one
+        for seed in told.seeds:
+            run = home / f"vae-{units}-{seed}"
+            run.mkdir(parents=True, exist_ok=True)
+            api.train(VAE, run=run, seed=seed, latent_dim=units, chart=chart, **how)
+            rows.setdefault(f"{units} an atom", []).append(copies(run)[f"**{VAE}**"])
+    return rows
+
+
+def _fields(told: argparse.Namespace) -> dict[str, Any]:
+    return _read(told.fields) | ({"source": told.data} if told.data else {})
 
 
 def _read(texts: list[str]) -> dict[str, Any]:

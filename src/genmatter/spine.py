@@ -338,6 +338,17 @@ class Domain(abc.ABC, Generic[X]):
         """Returns how alike each object is to one, from 0 to 1; None where nobody can say."""
         return None
 
+    def ready(self) -> None:
+        """Refuses, before any work, what `config.sampling` asks for and cannot be done here.
+
+        Raises:
+            GenmatterError: A package or a file that it needs is not there, or it means nothing.
+        """
+
+    def finished(self, objects: X) -> X:
+        """Returns objects as `config.sampling` asks for them at last, such as relaxed ones."""
+        return objects
+
     def cost(self, objects: X) -> Float[Tensor, " n"] | None:
         """Returns how far each is from what `config.sampling` asks; None: it asks nothing."""
         return None

@@ -165,6 +165,26 @@ def test_a_run_repeats_itself_from_its_config(it, recipe, home, tmp_path):
     same(again.model.state_dict(), it.model.state_dict())
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+def test_a_gpu_trains_samples_and_scores(recipe, config, tmp_path):
+    home = tmp_path / "run"
+    made = api.train(recipe, dataclasses.replace(config, device="cuda"), run=home)
+    assert all(math.isfinite(v) for k, v in made.run.read_history()[-1].items() if "total" in k)
+    it = api.load(home, device="cuda")
+    assert it.device.type == "cuda"
+    assert len(it.sample(4, seed=1).objects) == 4
+    if isinstance(it.model, Latent):
+        given = next(it.batches(it.splits.test[:3])).to(it.device)
+        z = it.model.to_latent(given)
+        it.model.from_latent(z, given)
+        other = api.load(home, device="cpu")
+        found = other.model.to_latent(given.to(other.device))
+        torch.testing.assert_close(found, z.cpu(), rtol=1e-3, atol=1e-3)
+    if isinstance(it.model, Likelihood):
+        assert it.model.log_likelihood(next(it.batches(it.splits.test[:3]))).isfinite().all()
+    assert api.evaluate(home, 16)
+
+
 def test_a_killed_run_resumes_to_the_same_bits(it, recipe, config, tmp_path, monkeypatch):
     step, reseed = iter(range(10**6)), fit.reseed
     per_epoch = math.ceil(len(it.splits.train) / config.optim.batch_size)

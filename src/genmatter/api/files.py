@@ -92,18 +92,18 @@ def sample(
         **sampling: Other sampling options than the run's.
     """
     it = _loaded(run, **sampling)
-    wanted = conditions(it.config)
+    it.domain.ready()
     if steer:
         name, value = read(steer)
         of = function(name) if ":" in name else choose(it.domain, name).of
         found = it.steer(of, value, n, width=width, seed=seed)
-        outcomes = [outcome(name, value, of(found.objects))]
+        wanted = [(name, value, of)]
     else:
-        found = it.sample(n, seed=seed)
         known = {o.name: o.of for o in it.domain.observables}
-        outcomes = [
-            outcome(k, v, known[k](found.objects)) for k, v in wanted.items() if k in known
-        ]
+        wanted = [(k, v, known[k]) for k, v in conditions(it.config).items() if k in known]
+        found = it.sample(n, seed=seed)
+    found = dataclasses.replace(found, objects=it.domain.finished(found.objects))
+    outcomes = [outcome(name, value, of(found.objects)) for name, value, of in wanted]
     if outcomes:
         sound = sound_share(it.domain, found.objects, it.splits.train)
         found = dataclasses.replace(found, outcomes=outcomes, sound=sound)
@@ -133,6 +133,7 @@ def evaluate(
         **sampling: Other sampling options than the run's.
     """
     it = _loaded(run, **sampling)
+    it.domain.ready()
     if samples is None:
         table = evaluation.scores(it, it.fair(n, seed=seed))
         place = _place(it, None, "scores.json")
@@ -219,7 +220,9 @@ def interpolate(
         **sampling: Other sampling options than the run's.
     """
     it = _loaded(run, **sampling)
-    objects, alphas = it.interpolate(one(it, a), one(it, b), steps, path=path)
+    it.domain.ready()
+    between, alphas = it.interpolate(one(it, a), one(it, b), steps, path=path)
+    objects = it.domain.finished(between)
     place = _place(it, out, f"interpolation{it.domain.formats[0]}")
     _write(it.domain, it.told(objects), place)
     titles = [f"alpha {s:.2f}" for s in alphas.tolist()]

@@ -48,7 +48,7 @@ class Stream(Generic[B]):
 
 def order(sizes: Tensor, batch_size: int, *key: int | str, pool: int = 32) -> list[Tensor]:
     """Returns the rows of each batch of an epoch: shuffled, with similar sizes together."""
-    g = generator("order", *key)
+    g, sizes = generator("order", *key), sizes.cpu()
     pools = torch.randperm(len(sizes), generator=g).split(pool * batch_size)
     batches = [b for p in pools for b in p[sizes[p].argsort(stable=True)].split(batch_size)]
     return [batches[i] for i in torch.randperm(len(batches), generator=g).tolist()]

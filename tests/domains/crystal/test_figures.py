@@ -15,7 +15,7 @@ from genmatter.domains.crystal.crystals import Crystals
 from genmatter.domains.crystal.sketch import colour, drawing, scene
 from genmatter.domains.crystal.viewer import turned
 from genmatter.errors import DataError
-from genmatter.reporting.page import Html, Page, Section, render
+from genmatter.reporting.page import Html, Page, Section, render, write
 from genmatter.reporting.picture import png
 
 VOID = {"meta", "input", "br", "line", "circle"}
@@ -207,3 +207,82 @@ def test_the_script_draws_and_answers(tmp_path):
     assert "space group 225" in result["seen"][0]
     assert "space group 136" in result["seen"][1]
     assert result["at"] == 1
+
+
+# no frames are made for a page that nobody looks at
+FRAMES = """
+<script>
+window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 16);
+</script>
+"""
+PROBE = """
+<script>
+const errors = [];
+addEventListener("error", (e) => errors.push(e.message));
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+const viewers = [...document.querySelectorAll(".turned")];
+const part = (name, k = 0) => viewers[k].querySelector(name);
+(async () => {
+  await wait(500);
+  const drawings = document.querySelectorAll(".crystal").length;
+  const found = { viewers: viewers.length, drawings };
+  const canvas = part("canvas"), seen = () => canvas.toDataURL();
+  const changes = async (act) => {
+    const old = seen();
+    act();
+    await wait(250);
+    return seen() !== old;
+  };
+  const press = (key) => canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+  found.turning = part(".turn").checked;
+  found.turns = await changes(() => {});
+  part(".turn").click();
+  await wait(250);
+  found.rests = !(await changes(() => {}));
+  for (const key of ["ArrowLeft", "+", "Home", "n"]) found[key] = await changes(() => press(key));
+  found.second = part("select").selectedIndex;
+  found.back = await changes(() => part(".back").click());
+  found.cells = await changes(() => {
+    part(".cells").value = "2";
+    part(".cells").dispatchEvent(new Event("input"));
+  });
+  const drag = (type, pointerId, clientX) =>
+    canvas.dispatchEvent(new PointerEvent(type, { pointerId, clientX, clientY: 9 }));
+  canvas.setPointerCapture = () => {};
+  found.drag = await changes(() => { drag("pointerdown", 1, 9); drag("pointermove", 1, 60); });
+  found.pinch = await changes(() => { drag("pointerdown", 2, 160); drag("pointermove", 2, 260); });
+  drag("pointerup", 1, 60);
+  drag("pointerup", 2, 260);
+  const wheel = () => canvas.dispatchEvent(new WheelEvent("wheel", { deltaY: -200 }));
+  found.wheel_before = await changes(wheel);
+  canvas.focus();
+  found.wheel_after = await changes(wheel);
+  found.other = part("select", 1).selectedIndex;
+  found.hidden = document.querySelectorAll(".turned [hidden]").length;
+  found.about = part(".about").textContent.includes("space group 225");
+  found.errors = errors;
+  document.title = JSON.stringify(found);
+})();
+</script>
+"""
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+def test_the_script_runs_in_chromium_and_obeys(tmp_path):
+    html, path = turned(some()), tmp_path / "page.html"
+    write(Page("viewers", "", [Section("a", [Html(FRAMES + html), Html(html + PROBE)])]), path)
+    command = [
+        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+        "--no-first-run", "--disable-background-networking", "--disable-component-update",
+        "--disable-sync", f"--user-data-dir={tmp_path / 'user'}", "--window-size=1000,1800",
+        "--virtual-time-budget=10000", "--enable-logging=stderr", "--dump-dom", path.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "CONSOLE" not in done.stderr  # errors and breaches of the policy are logged there
+    found = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1])
+    assert found == {
+        "viewers": 2, "drawings": 0, "turning": True, "turns": True, "rests": True,
+        "ArrowLeft": True, "+": True, "Home": True, "n": True, "second": 1, "back": True,
+        "cells": True, "drag": True, "pinch": True, "wheel_before": False, "wheel_after": True,
+        "other": 0, "hidden": 0, "about": True, "errors": [],
+    }  # fmt: skip

@@ -16,6 +16,7 @@ from pymatgen.io.cif import CifWriter
 from genmatter.domains.crystal import writing
 from genmatter.domains.crystal.crystals import Crystals
 from genmatter.domains.crystal.formats import SUFFIXES, read, write
+from genmatter.domains.crystal.validity import faults
 from genmatter.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Issues encountered while parsing CIF")
@@ -150,3 +151,18 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / "b.cif").write_text("")
     with pytest.raises(DataError, match=r"b\.cif is empty"):
         read(tmp_path / "b.cif")
+
+
+def test_what_cannot_be_read_says_why(tmp_path):
+    sound = str(CifWriter(rocksalt()))
+    (tmp_path / "a.cif").write_text(sound)
+    (tmp_path / "b.cif").write_text(sound.replace("5.64", "0.0"))
+    (tmp_path / "c.cif").write_text(sound.replace("0.00000000  1\n", "0.00000000  0.5\n", 1))
+    found = read(tmp_path)
+    assert [str(why) for why in found.reasons] == ["", "cell without a volume", HALF]
+    assert faults(found) == ["", "cell without a volume", HALF]
+    assert faults(Crystals.cat([some(), found[[2]]])) == ["", "", "", "", HALF]
+    assert faults(found[1:]) == ["cell without a volume", HALF]
+
+
+HALF = "partial occupancy: Na 0.5"

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -49,6 +50,12 @@ Cl1+ 0.5 0.5 0.5
     assert SAME.fit(structure(read_cell("cif", text)), rocksalt())
     with pytest.raises(RefusedError, match="unknown space group: F m Q m"):
         read_cell("cif", text.replace("F m -3 m", "F m Q m"))
+
+
+def test_atoms_without_labels_are_known_by_their_elements():
+    text = re.sub(r"\b(Sr|Ti|O) +\1\d ", r"\1 ", PLAIN).replace(" _atom_site_label\n", "")
+    assert "Sr0" not in text
+    assert SAME.fit(structure(read_cell("cif", text)), perovskite())
 
 
 def test_rounded_special_positions_are_one_atom():

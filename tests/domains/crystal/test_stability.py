@@ -1,10 +1,14 @@
+import csv
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from domains.crystal.examples import nothing, rocksalt, some, written_otherwise
 
+from genmatter import api
+from genmatter.api.trained import Trained
 from genmatter.domains.crystal import relaxing, stability
 from genmatter.domains.crystal.config import CrystalVAEConfig
 from genmatter.domains.crystal.crystals import Crystals
@@ -67,6 +71,9 @@ def test_stability_is_not_told_without_a_hull_nor_without_relaxation(file, monke
         stability.score(x, x, 0, str(file))
     with pytest.raises(ConfigError, match="cannot relax -1"):
         stability.score(x, x, -1)
+    monkeypatch.setattr(relaxing, "installed", lambda: True)
+    with pytest.raises(DataError, match="there is no file"):
+        stability.check(1, "none.csv")
     at_rest(monkeypatch, [-2.0] * 4)
     assert not {"sun", "stable"} & stability.score(x, x, 4).keys()
 
@@ -94,14 +101,63 @@ def test_stable_different_and_new_ones_are_counted_over_all(file, monkeypatch):
     assert stability.score(x, salt, 1, str(file))["stable"].unit == "share, n=1"
 
 
+def asking(**sampling):
+    config = CrystalVAEConfig()
+    return CrystalStructures(replace(config, sampling=replace(config.sampling, **sampling)))
+
+
 def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(relaxing, "find_spec", lambda name: None)
     relaxing._model.cache_clear()
-    config = CrystalVAEConfig()
-    config = replace(config, sampling=replace(config.sampling, relax=2))
     x = made(30)
     with pytest.raises(MissingExtraError, match=r"genmatter\[relax\]"):
-        CrystalStructures(config).score(x[:3], Splits(x, x, x))
+        asking(relax=2).score(x[:3], Splits(x, x, x))
+    with pytest.raises(MissingExtraError, match=r"genmatter\[relax\]"):
+        asking(relax=2).ready()
+    asking().ready()
+
+
+def test_the_first_ones_are_brought_to_rest_and_say_their_energy(monkeypatch):
+    x = some()
+    named = Crystals(x.numbers, x.frac, x.counts, x.lattice, {}, np.array(list("abcd"), object))
+    at_rest(monkeypatch, [-2.0, -3.0])
+    found = asking(relax=2).finished(named)
+    assert found.labels.tolist() == list("abcd")
+    assert found.formulas == x.formulas
+    assert found.columns["relaxed_energy"][:2].tolist() == [-2, -3]
+    assert found.columns["relaxed_energy"][2:].isnan().all()
+    assert stability.titled(found, ["a", "", "c", ""]) == [
+        "a, -2.000 eV per atom", "-3.000 eV per atom", "c", ""
+    ]  # fmt: skip
+    assert stability.titled(x, ["a"] * 4) == ["a"] * 4
+    assert asking().finished(x) is x
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    place = tmp_path_factory.mktemp("run") / "vae"
+    api.train("crystal/vae", preset="tiny", run=place)
+    return place
+
+
+def test_verbs_refuse_before_they_work_and_relax_what_they_write(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(relaxing, "find_spec", lambda name: None)
+    monkeypatch.setattr(Trained, "fair", None)  # nothing is drawn
+    monkeypatch.setattr(Trained, "sample", None)
+    monkeypatch.setattr(Trained, "interpolate", None)
+    for verb in (api.evaluate, api.sample, api.interpolate):
+        with pytest.raises(MissingExtraError, match=r"genmatter\[relax\]"):
+            verb(run, relax=3)
+    monkeypatch.undo()
+    at_rest(monkeypatch, [-1.0, -2.0, -3.0])
+    out = tmp_path / "new.csv"
+    api.interpolate(run, "test:0", "test:0", steps=4, relax=3, out=out)
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert [r["relaxed_energy"] for r in rows] == ["-1.0", "-2.0", "-3.0", ""]
+    assert out.with_suffix(".html").read_text().count("eV per atom") == 3
+    api.sample(run, 4, relax=2, out=out)
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert [r["relaxed_energy"] for r in rows] == ["-1.0", "-2.0", "", ""]
 
 
 @pytest.mark.skipif(not relaxing.installed(), reason="chgnet is not installed")

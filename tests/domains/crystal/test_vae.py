@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from genmatter.config import parse, replaced
-from genmatter.domains.crystal import data, vae
+from genmatter.domains.crystal import data
 from genmatter.domains.crystal.config import CrystalDataConfig, CrystalVAEConfig
+from genmatter.domains.crystal.decoded import Decoded, errors
 from genmatter.domains.crystal.represent import CrystalTensors
 from genmatter.domains.crystal.vae import Chart, build
 from genmatter.errors import ConfigError
@@ -94,15 +95,14 @@ def test_periodic_attention_does_not_see_the_origin(fitted, batch):
     )
 
 
-def test_the_loss_of_a_small_error_is_its_square(fitted, batch):
-    it = made(fitted)
+def test_the_loss_of_a_small_error_is_its_square(batch):
     places = Places.of(batch.mask)
     angle = 2 * math.pi * (places.pack(batch.frac_coords) + 0.01)
     waves = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
     logits = torch.zeros(len(angle), 119)
     lengths = batch.lengths / batch.num_atoms[:, None] ** (1 / 3)
-    found = vae.Decoded(logits, waves, lengths + 0.1, batch.angles + 0.2)
-    terms = it._errors(found, batch, places)
+    found = Decoded(logits, waves, lengths + 0.1, batch.angles + 0.2)
+    terms = errors(found, batch, places)
     every = torch.ones(len(batch))
     torch.testing.assert_close(terms["frac_coords"], 1e-4 * every, rtol=1e-2, atol=0)
     torch.testing.assert_close(terms["lengths"], 0.01 * every, rtol=1e-3, atol=0)
@@ -112,7 +112,7 @@ def test_the_loss_of_a_small_error_is_its_square(fitted, batch):
 
 def test_weights_are_those_of_the_config(fitted, batch):
     loss = made(fitted).loss(batch, math.inf)
-    told = {"atom_types": 1.0, "frac_coords": 10.0, "lengths": 1.0, "angles": 10.0, "kl": 1e-3}
+    told = {"atom_types": 1.0, "frac_coords": 100.0, "lengths": 10.0, "angles": 100.0, "kl": 1e-3}
     assert {k: loss.weights[k] for k in told} == told
     total = sum(loss.weights[k] * v for k, v in loss.terms.items())
     torch.testing.assert_close(loss.total, total)
@@ -159,14 +159,27 @@ def test_noise_is_undone_in_training_alone(fitted, batch):
     assert (shown != z)[~still].all()
 
 
-def test_types_that_are_known_stay(fitted, batch):
+def test_types_that_are_asked_for_stay(fitted, batch):
     it = made(fitted)
     z = torch.randn(*batch.mask.shape, 16)
-    assert torch.equal(it.from_latent(z, batch).atom_types, batch.atom_types)
+    nowhere = torch.full_like(batch.frac_coords, torch.nan).masked_fill(~batch.mask[..., None], 0)
+    asked = batch.replace(frac_coords=nowhere)
+    assert torch.equal(it.from_latent(z, asked).atom_types, batch.atom_types)
     free = batch.replace(atom_types=torch.zeros_like(batch.atom_types))
     types = it.from_latent(z, free).atom_types
     assert (types[batch.mask] > 0).all()
     assert (types[~batch.mask] == 0).all()
+
+
+def test_latents_tell_types_and_nobody_properties(fitted, batch):
+    it = made(fitted)
+    z = it.to_latent(batch)
+    found, other = it.from_latent(z, batch), it.from_latent(z.flip(0), batch)
+    free = it.from_latent(z, batch.replace(atom_types=torch.zeros_like(batch.atom_types)))
+    assert torch.equal(found.atom_types, free.atom_types)
+    assert not torch.equal(other.atom_types, found.atom_types)
+    assert batch.properties.isfinite().any()
+    assert found.properties.isnan().all()
 
 
 def test_properties_are_told_from_latents(fitted, batch):

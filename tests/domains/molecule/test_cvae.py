@@ -72,8 +72,9 @@ def test_the_loss_is_the_log_probability_of_the_whole_sequence_in_nats(molecules
     with torch.no_grad():
         net.out.weight.zero_()
         net.out.bias.zero_()
-        net.openings.judge.weight.zero_()
-        net.openings.judge.bias.zero_()
+        for judge in (net.openings.judge, net.ending):
+            judge.weight.zero_()
+            judge.bias.zero_()
     loss = model.eval().loss(batch, math.inf)
     choices = representation.size - len(SPECIAL) + 1
     torch.testing.assert_close(
@@ -338,9 +339,16 @@ def test_without_targets_there_is_nothing_to_guide(molecules):
     assert drawn[0].equal(drawn[1])
 
 
+def test_a_model_that_is_always_told_is_not_guided(molecules):
+    with pytest.raises(ConfigError, match="guidance should be 1, got 2"):
+        made(molecules, hide_conditions=0.0)
+    made(molecules, hide_conditions=0.0, guidance=1.0)
+    made(molecules, hide_conditions=0.0, conditions=())
+
+
 @pytest.mark.parametrize(("splice", "hide"), [(0.6, 0.25), (0.0, 0.0)])
 def test_copies_are_of_any_sequence_where_those_were_learned(molecules, splice, hide):
-    model, batch, _ = made(molecules, splice=splice, hide_conditions=hide)
+    model, batch, _ = made(molecules, splice=splice, hide_conditions=hide, guidance=1.0)
     given = model._copied(batch)
     k = batch.wanted.shape[1]
     assert (given.told[:, 2 * k] == (0.0 if splice else 1.0)).all()

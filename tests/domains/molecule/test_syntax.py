@@ -7,10 +7,12 @@ import torch
 from rdkit import Chem
 
 from genmatter.domains.molecule import tokens
+from genmatter.domains.molecule.following import Follower
 from genmatter.domains.molecule.grammar import make
 from genmatter.domains.molecule.openings import Openings
+from genmatter.domains.molecule.reader import ANCESTORS, KINDS, WIDTH, Reader, follow
 from genmatter.domains.molecule.smiles import canonical
-from genmatter.domains.molecule.syntax import ANCESTORS, WIDTH, Grammar, Reader
+from genmatter.domains.molecule.syntax import Grammar
 
 TEXTS = [
     selfies.encoder(canonical(s))
@@ -22,6 +24,8 @@ TEXTS = [
 ROWS = [list(selfies.split_selfies(text)) for text in TEXTS]
 NAMES = sorted({s for row in ROWS for s in row})
 PAIRS = tokens.learn([[NAMES.index(s) + 4 for s in row] for row in ROWS], 4 + len(NAMES), 60)
+
+WHAT = ("left", "bonds", "awaited", "digits", "back", "kinds")
 
 
 def padded(rows):
@@ -63,7 +67,7 @@ def open_branches(symbols):
 
 def test_branches_run_for_as_long_as_they_said(single):
     grammar, rows, _ = single
-    left = grammar.follow(rows).left
+    left = follow(grammar, rows).left
     for k, row in enumerate(ROWS):
         for at, ends in enumerate(open_branches(row)):
             inner, outer = ([0, 0, *ends][-1], [0, 0, *ends][-2])
@@ -90,7 +94,7 @@ def test_bonds_to_spare_are_hydrogens_of_the_molecule(single):
 
 def test_the_way_back_is_a_path_of_bonds_and_rings_close_along_it(single):
     grammar, rows, _ = single
-    states, closed = grammar.follow(rows), 0
+    states, closed = follow(grammar, rows), 0
     for k, row in enumerate(ROWS):
         mol = Chem.MolFromSmiles(selfies.decoder(TEXTS[k]))
         atoms = -1
@@ -110,40 +114,70 @@ def test_the_way_back_is_a_path_of_bonds_and_rings_close_along_it(single):
     assert closed > 80
 
 
+def told_of(kind):
+    """Takes a kind apart: sort, neighbours, hydrogens, those that are not carbon, rings."""
+    return [*np.unravel_index(kind % KINDS, (5, 5, 3, 3))]
+
+
+def test_kinds_say_what_rdkit_says_of_atoms(single):
+    """Of rings, that an atom is in one; flat ones are aromatic, but for a few."""
+    grammar, rows, _ = single
+    kinds, aromatic, flat = follow(grammar, rows).kinds[:, -1], [], []
+    for k, text in enumerate(TEXTS):
+        mol = Chem.MolFromSmiles(selfies.decoder(text))
+        assert (kinds[k] >= 0).sum() == mol.GetNumAtoms()
+        for atom, kind in zip(mol.GetAtoms(), kinds[k].tolist(), strict=False):
+            others = sum(a.GetSymbol() != "C" for a in atom.GetNeighbors())
+            neighbours, hydrogens, found, ring = told_of(kind)
+            assert grammar.sorts[kind // KINDS].startswith(atom.GetSymbol())
+            assert (neighbours, found) == (min(atom.GetDegree(), 4), min(others, 2))
+            if atom.GetSymbol() in "CNOF" and not atom.GetFormalCharge():
+                assert hydrogens == atom.GetTotalNumHs() - atom.GetNumExplicitHs()
+            assert (ring > 0) == atom.IsInRing()
+            aromatic.append(atom.GetIsAromatic())
+            flat.append(ring == 2)
+    agree = np.equal(aromatic, flat)
+    assert agree.mean() > 0.98
+    assert 0.2 < np.mean(flat) < 0.8
+
+
 def test_merged_tokens_leave_open_what_their_symbols_do(single, merged):
     one, rows, _ = single
     several, tokens_, _ = merged
-    each, whole = one.follow(rows), several.follow(tokens_)
+    each, whole = follow(one, rows), follow(several, tokens_)
     for k in range(len(ROWS)):
         ends = several.length[tokens_[k]].cumsum() - 1
         for place, end in enumerate(ends):
             if tokens_[k, place]:
-                for what in ("left", "bonds", "awaited", "digits", "back"):
+                for what in WHAT:
                     expected = getattr(each, what)[k, end]
                     np.testing.assert_array_equal(getattr(whole, what)[k, place], expected)
 
 
 def test_step_by_step_is_as_at_once_and_rows_may_be_left_out(merged):
-    grammar, rows, pieces = merged
-    torch.manual_seed(0)
-    net = Openings(pieces, 8)
-    whole = net.follow(torch.from_numpy(rows))
-    memory, kept = net.begin(len(rows), torch.device("cpu")), torch.arange(len(rows))
+    grammar, rows, _ = merged
+    follower = Follower(grammar)
+    whole = follower.follow(torch.from_numpy(rows))
+    memory, kept = follower.begin(len(rows), torch.device("cpu")), torch.arange(len(rows))
     for place in range(rows.shape[1]):
         if place == 3:
             kept = kept[::2].flip(0)
             memory = memory[::2].flip(0)
-        seen, memory = net.read(torch.from_numpy(rows)[kept, place], memory)
-        for what in ("left", "bonds", "awaited", "digits", "back"):
+        seen, memory = follower.read(torch.from_numpy(rows)[kept, place], memory)
+        for what in WHAT[:-1]:
             assert getattr(seen, what).equal(getattr(whole, what)[kept, place])
+        atoms = whole.kinds.shape[-1]
+        assert seen.kinds[:, :atoms].equal(whole.kinds[kept, place])
+        assert (seen.kinds[:, atoms:] == -1).all()
     assert grammar.length[0] == 0
 
 
 def closes(text, token, pieces):
     """Returns the number by which a ring is judged that a token would close behind a text."""
-    net = Openings(pieces, 4)
+    grammar = Grammar(pieces)
     numbers = [pieces.index((s,)) for s in selfies.split_selfies(text)]
-    seen = net.follow(torch.tensor([numbers]))
+    seen = Follower(grammar).follow(torch.tensor([numbers]))
+    net = Openings(grammar, 4)
     return int(net.sizes(seen)[0, -1, pieces.index(token)])
 
 
@@ -180,12 +214,13 @@ def test_what_closes_no_ring_is_not_judged():
 
 
 def test_rings_of_one_size_gain_alike_and_gradients_reach_who_judges():
-    net = Openings(PIECES, 6)
+    grammar = Grammar(PIECES)
+    net = Openings(grammar, 6)
     numbers = torch.tensor(
         [[PIECES.index((s,)) for s in selfies.split_selfies("[C][=C][C][=C][C]")]]
     )
     hidden = torch.randn(1, 5, 6)
-    gained = net.rings(hidden, net.follow(numbers))[0, -1]
+    gained = net.rings(hidden, Follower(grammar).follow(numbers))[0, -1]
     scores = net.judge(hidden)[0, -1]
     torch.testing.assert_close(gained[PIECES.index(RINGS[1])], scores[7])
     torch.testing.assert_close(gained[PIECES.index(RINGS[0])], scores[1])

@@ -41,8 +41,8 @@ class Flow(Generative):
 
     @torch.no_grad()
     def sample(self, given):
-        z = self.scale * torch.randn(*given.mask.shape, 3)
-        for t in torch.linspace(1, 1 / self.steps, self.steps):
+        z = self.scale * torch.randn(*given.mask.shape, 3).to(given.mask.device)
+        for t in torch.linspace(1, 1 / self.steps, self.steps, device=z.device):
             z = z - self.velocity(z, t[None, None, None], given) / self.steps
         return self.vae.from_latent(z, given)
 

@@ -1,4 +1,4 @@
-"""Ensembles to be turned by hand: superposed conformers in a page, by a script of our own.
+"""Ensembles to be turned by hand: superposed conformers in a page, by scripts of our own.
 
 Nothing is asked of a network. Without scripts a drawing stands in the viewer's place. Up to sixty
 residues the chain N, CA, C and the oxygens are shown, of longer ones the CA atoms.
@@ -22,6 +22,7 @@ from torch import Tensor
 from genmatter.domains.backbone.traces import LONGEST, laid
 from genmatter.errors import DataError
 from genmatter.reporting.style import INKS, inks
+from genmatter.reporting.turning import hint, script
 
 Ensemble = Float[Tensor, "_ _ 5 3"]
 
@@ -31,10 +32,6 @@ _DRAWN = 300
 """Residues of each set in the drawing that is there without scripts, in a few conformers."""
 _FEW = 12
 _WIDE, _HIGH = 640, 400
-_HINT = (
-    "Drag to turn. Click, then use the wheel to zoom; or pinch. With the keyboard: arrows, "
-    "plus and minus, space, Home."
-)
 
 
 @dataclass(frozen=True)
@@ -69,9 +66,9 @@ def overlay(sets: Mapping[str, Ensemble], most: int = 40) -> str:
         f'<div class="overlay"><style>{_part("viewer.css")}</style>'
         f'<div class="stage">{_drawing(clouds, reach, label)}</div>'
         f'<div class="bar">{"".join(_key(c) for c in clouds)}</div>{_CONTROLS}'
-        f'<p class="hint" hidden>{_HINT}</p>'
+        f'<p class="hint" hidden>{hint()}</p>'
         f'<script type="application/json">{_data(clouds, reach)}</script>'
-        f"<script>{_part('viewer.js')}</script></div>"
+        f"{script(_part('viewer.js'))}</div>"
     )
 
 

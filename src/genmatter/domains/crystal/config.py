@@ -2,6 +2,7 @@
 
 __all__ = [
     "RECIPES",
+    "REFERENCE_WEIGHTS",
     "CrystalCompositionConfig",
     "CrystalDataConfig",
     "CrystalDecoderConfig",
@@ -87,7 +88,8 @@ class CrystalSamplingConfig:
     level: float = 0.0
     """Noise, in standard deviations of the latents, that the decoder takes latents to have."""
     relax: int = 0
-    """How many samples an evaluation relaxes (with the extra `relax`)."""
+    """How many crystals are brought to rest, the first ones: of those that an evaluation scores,
+    of samples, of the steps between two (with the extra `relax`)."""
     hull: str = ""
     """File of reference energies (`formula`, `energy_per_atom`), to tell which are stable."""
 
@@ -130,16 +132,21 @@ class CrystalLossConfig:
 
     atom_types: float = 1.0
     """Of the cross-entropy of types, nats per atom."""
-    frac_coords: float = 10.0
-    """Of the squared error of fractional coordinates, along the shortest way."""
-    lengths: float = 1.0
-    """Of the squared error of lengths over the cube root of the number of atoms, angstrom^2."""
-    angles: float = 10.0
-    """Of the squared error of angles, radian^2."""
+    frac_coords: float = 100.0
+    """Of the squared error of fractional coordinates, along the shortest way (reference: 10)."""
+    lengths: float = 10.0
+    """Of the squared error of lengths over the cube root of the number of atoms, angstrom^2
+    (reference: 1)."""
+    angles: float = 100.0
+    """Of the squared error of angles, radian^2 (reference: 10)."""
     kl: float = 1e-3
     """Of the KL to N(0, I), nats per atom (the reference: 1e-5)."""
     properties: float = 0.1
     """Of the squared error of properties that are told from the latent, in their deviations."""
+
+
+REFERENCE_WEIGHTS = CrystalLossConfig(frac_coords=10.0, lengths=1.0, angles=10.0, kl=1e-5)
+"""Those of the reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +247,7 @@ CrystalVAEConfig.presets = {
         encoder=CrystalEncoderConfig(d_model=512, nhead=8, num_layers=8, dim_feedforward=2048),
         decoder=CrystalDecoderConfig(d_model=512, nhead=8, num_layers=8, dim_feedforward=2048),
         latent_dim=8,
-        weights=CrystalLossConfig(kl=1e-5),
+        weights=REFERENCE_WEIGHTS,
         chart=False,
         periodic=False,
         index=True,

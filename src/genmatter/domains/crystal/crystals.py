@@ -35,6 +35,8 @@ class Crystals:
     """Numbers [n] of a file's own columns, in double precision; NaN where one is not given."""
     names: np.ndarray | None = None
     """What their file calls them, [n] objects; "" where it says nothing."""
+    refused: np.ndarray | None = None
+    """Why a record of a file cannot be read, [n] objects; "" of what was read."""
 
     @classmethod
     def of(
@@ -44,6 +46,7 @@ class Crystals:
         lattice: Any,
         columns: Mapping[str, Any] | None = None,
         names: Sequence[str] | None = None,
+        refused: Sequence[str] | None = None,
     ) -> "Crystals":
         """Takes crystals one by one.
 
@@ -53,6 +56,7 @@ class Crystals:
             lattice: Lattice vectors `[n, 3, 3]`, angstrom.
             columns: Numbers `[n]` by name.
             names: A name for each.
+            refused: Why each could not be read; "" where it could.
         """
         counts = torch.tensor([len(z) for z in numbers], dtype=torch.long)
         flat = [np.asarray(z, dtype=np.int64) for z in numbers]
@@ -65,6 +69,7 @@ class Crystals:
             torch.as_tensor(np.asarray(lattice, dtype=np.float64).reshape(-1, 3, 3)),
             told,
             None if names is None else np.array(list(names), dtype=object),
+            None if refused is None else np.array(list(refused), dtype=object),
         )
 
     @classmethod
@@ -88,14 +93,14 @@ class Crystals:
         keys = dict.fromkeys(k for s in sets for k in s.columns)
         unknown = lambda s: torch.full((len(s),), torch.nan, dtype=torch.float64)
         columns = {k: torch.cat([s.columns.get(k, unknown(s)) for s in sets]) for k in keys}
-        named = any(s.names is not None for s in sets)
         return cls(
             torch.cat([s.numbers for s in sets]),
             torch.cat([s.frac for s in sets]),
             torch.cat([s.counts for s in sets]),
             torch.cat([s.lattice for s in sets]),
             columns,
-            np.concatenate([s.labels for s in sets]) if named else None,
+            _joined(sets, [s.names for s in sets]),
+            _joined(sets, [s.refused for s in sets]),
         )
 
     def __len__(self) -> int:
@@ -108,10 +113,11 @@ class Crystals:
         first = (self.starts[where] - (counts.cumsum(0) - counts)).repeat_interleave(counts)
         atoms = first + torch.arange(len(first))
         columns = {k: v[where] for k, v in self.columns.items()}
-        names = None if self.names is None else self.names[where.numpy()]
+        some = lambda texts: None if texts is None else texts[where.numpy()]
         return Crystals(
-            self.numbers[atoms], self.frac[atoms], counts, self.lattice[where], columns, names
-        )
+            self.numbers[atoms], self.frac[atoms], counts, self.lattice[where], columns,
+            some(self.names), some(self.refused),
+        )  # fmt: skip
 
     @cached_property
     def starts(self) -> Int[Tensor, " n"]:
@@ -126,7 +132,12 @@ class Crystals:
     @property
     def labels(self) -> np.ndarray:
         """What each is called, [n] objects; "" of what has no name."""
-        return np.full(len(self), "", dtype=object) if self.names is None else self.names
+        return _texts(self, self.names)
+
+    @property
+    def reasons(self) -> np.ndarray:
+        """Why each could not be read, [n] objects; "" of what could, or is of no file."""
+        return _texts(self, self.refused)
 
     @cached_property
     def volumes(self) -> Float[Tensor, " n"]:
@@ -169,6 +180,18 @@ class Crystals:
 
         parts = zip(self.each_numbers(), self.each_frac(), self.lattice.numpy(), strict=True)
         return [Structure(Lattice(m), z.tolist(), x) for z, x, m in parts]
+
+
+def _texts(x: Crystals, texts: np.ndarray | None) -> np.ndarray:
+    """Returns a text for each, "" where there is none."""
+    return np.full(len(x), "", dtype=object) if texts is None else texts
+
+
+def _joined(sets: Sequence[Crystals], texts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Returns the texts of all sets; None where none has any."""
+    if all(t is None for t in texts):
+        return None
+    return np.concatenate([_texts(x, t) for x, t in zip(sets, texts, strict=True)])
 
 
 _OPPOSITE = ((1, 2), (0, 2), (0, 1))

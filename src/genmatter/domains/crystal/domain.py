@@ -87,12 +87,20 @@ class CrystalStructures(Domain[Crystals]):
 
         Where `sampling.relax` says so, the first ones are relaxed (`stability`).
         """
-        stability.check(self.config.sampling.relax, self.config.sampling.hull)
+        self.ready()
         found = metrics.score(samples, splits.test, splits.train)
         if formula := self.config.sampling.formula:
             found["formula"] = metrics.of_formula(samples, composition(formula))
         s = self.config.sampling
         return found | stability.score(samples, splits.train, s.relax, s.hull)
+
+    def ready(self) -> None:
+        """Refuses to relax without CHGNet, and to tell stability without energies to compare."""
+        stability.check(self.config.sampling.relax, self.config.sampling.hull)
+
+    def finished(self, objects: Crystals) -> Crystals:
+        """Brings the first ones to rest, as many as `sampling.relax` says."""
+        return stability.finished(objects, self.config.sampling.relax)
 
     def match(self, objects: Crystals, copies: Crystals) -> dict[str, Score]:
         return metrics.match(objects, copies)
@@ -101,7 +109,7 @@ class CrystalStructures(Domain[Crystals]):
         return baselines(train, n)
 
     def draw(self, objects: Crystals, titles: Sequence[str]) -> str:
-        return figures.strip(objects, titles)
+        return figures.strip(objects, stability.titled(objects, titles))
 
     def map(self, objects: Crystals, xy: Tensor, values: dict[str, Tensor]) -> str:
         units = {o.name: o.unit for o in self.observables}

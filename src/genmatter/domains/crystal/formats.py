@@ -45,7 +45,7 @@ def read(path: Path, cif_column: str = "cif") -> Crystals:
     found = list(spread(preparing.as_written, {}, things, "read", many, 200))
     return Crystals.of(
         [f[0] for f in found], [f[1] for f in found], [f[2] for f in found], rows.columns,
-        rows.names,
+        rows.names, [f[3] for f in found],
     )  # fmt: skip
 
 

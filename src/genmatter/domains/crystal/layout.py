@@ -45,8 +45,10 @@ class Layout(nn.Module):
         self.register_buffer("scale", torch.ones(latent))
 
     @torch.no_grad()
-    def fit(self, latents: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Takes batches of latents [n, atoms, latent] and types [n, atoms], 0 where no atom is."""
+    def fit(
+        self, latents: Iterable[tuple[Float[Tensor, "_ _ latent"], Int[Tensor, "_ _"]]]
+    ) -> None:
+        """Takes from the latents of crystals and their types, where 0 is no atom."""
         many = list(latents)
         z = torch.cat([x[types > 0] for x, types in many])
         types = torch.cat([types[types > 0] for _, types in many])

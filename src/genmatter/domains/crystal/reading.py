@@ -83,6 +83,8 @@ def cif(text: str) -> Cell:
     block = next((b for b in blocks if b.find_loop("_atom_site_fract_x")), None)
     if block is None:
         raise RefusedError("no atoms")
+    if not block.find_loop("_atom_site_label"):  # by which gemmi knows a list of atoms
+        _label(block)
     try:
         small = gemmi.make_small_structure_from_block(block)
     except (ValueError, RuntimeError):  # angles of 0, say
@@ -110,6 +112,18 @@ def _lattice(cell: gemmi.UnitCell) -> np.ndarray:
     if not ((sides > 0).all() and (corners > 0).all() and (corners < 180).all()):
         return np.full((3, 3), np.nan)
     return parameters(sides, corners)
+
+
+def _label(block: gemmi.cif.Block) -> None:
+    """Labels atoms by their elements, where a file names these alone."""
+    column = block.find_loop("_atom_site_type_symbol")
+    loop = column.get_loop()
+    if loop is None:
+        return
+    kinds = list(column)
+    loop.add_columns(["_atom_site_label"], "?", 0)
+    for row, kind in zip(block.find(["_atom_site_label"]), kinds, strict=True):
+        row[0] = kind
 
 
 def _check(site: gemmi.SmallStructure.Site) -> None:

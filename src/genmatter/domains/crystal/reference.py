@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from genmatter.config import closest, load, restore
-from genmatter.domains.crystal.config import CrystalLossConfig, CrystalVAEConfig
+from genmatter.domains.crystal.config import REFERENCE_WEIGHTS, CrystalVAEConfig
 from genmatter.domains.crystal.distribution import DiagonalGaussianDistribution
 from genmatter.domains.crystal.network import TransformerDecoder, TransformerEncoder
 from genmatter.domains.crystal.represent import CrystalBatch, CrystalTensors
@@ -31,8 +31,6 @@ from genmatter.run import Run
 from genmatter.training import checkpoint
 from genmatter.training.module import checkpoints, module_class
 
-KL = 1e-5
-"""Weight of the KL in the reference."""
 _Module: Any = module_class()
 _SIZES = ("d_model", "nhead", "num_layers", "dim_feedforward", "dropout", "index")
 _RECIPE = "crystal/vae"
@@ -62,7 +60,7 @@ class VAEModule(_Module):
         loss_weights: Any = None, lr: float = 1e-4, *, augment: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        known = asdict(CrystalLossConfig(kl=KL))
+        known = asdict(REFERENCE_WEIGHTS)
         weights = known | _plain(loss_weights, list(known))
         reader = _made(TransformerEncoder, encoder)
         writer = _made(TransformerDecoder, decoder)

@@ -36,7 +36,7 @@ class Relaxed:
     """Crystals at rest, and what it took."""
 
     crystals: Crystals
-    """What came to no rest, or is no crystal, is as it was."""
+    """What is no crystal, or falls apart, is as it was; of the others old columns are not told."""
     energy: Float[Tensor, " n"]
     """eV per atom, at rest; NaN of what is no crystal."""
     gain: Float[Tensor, " n"]
@@ -80,7 +80,8 @@ def relaxed(x: Crystals, steps: int = STEPS, force: float = FORCE, what: str = "
     bar = tqdm(faults(x), desc=what, disable=None if what else True, leave=False)
     for k, fault in enumerate(bar):
         found = None if fault else _one(model, x[k : k + 1].structures()[0], steps, force)
-        rows.append(x[k : k + 1] if found is None else Crystals.of_structures([found[0]]))
+        name = None if x.names is None else [str(x.names[k])]
+        rows.append(x[k : k + 1] if found is None else Crystals.of_structures([found[0]], name))
         energy.append(found[1] if found else np.nan)
         gain.append(found[2] if found else np.nan)
         way.append(found[3] if found else np.nan)
@@ -93,10 +94,10 @@ def relaxed(x: Crystals, steps: int = STEPS, force: float = FORCE, what: str = "
 def _model() -> Any:
     require()
     with _quiet():
-        from chgnet.model import (  # pyright: ignore[reportMissingImports]
-            CHGNet,
+        from chgnet.model.dynamics import (  # pyright: ignore[reportMissingImports]
             StructOptimizer,
         )
+        from chgnet.model.model import CHGNet  # pyright: ignore[reportMissingImports]
 
         return StructOptimizer(CHGNet.load(use_device="cpu", verbose=False), use_device="cpu")
 

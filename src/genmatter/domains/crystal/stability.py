@@ -7,8 +7,10 @@ different from each other and match no training crystal. Without such a file nob
 is stable, and neither is told.
 """
 
-__all__ = ["STABLE", "check", "score"]
+__all__ = ["STABLE", "check", "finished", "score", "titled"]
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -30,6 +32,7 @@ def check(relax: int, hull: str) -> None:
 
     Raises:
         ConfigError: Stability is asked for without relaxation, or a number is below 0.
+        DataError: The file of the hull is not there, or is none.
         MissingExtraError: Crystals are to be relaxed, and CHGNet is not installed.
     """
     if relax < 0:
@@ -41,6 +44,39 @@ def check(relax: int, hull: str) -> None:
         )
     if relax:
         relaxing.require()
+    if hull:
+        Hull.read(Path(hull))
+
+
+def finished(x: Crystals, relax: int) -> Crystals:
+    """Brings the first crystals to rest, and says of each what `relaxing.Relaxed` says.
+
+    It does so in the columns `relaxed_energy` and `relaxed_gain` (eV per atom),
+    `relaxed_displacement` (angstrom) and `relaxed_converged` (0 or 1); NaN of all others.
+
+    Raises:
+        MissingExtraError: CHGNet is not installed.
+    """
+    if not relax:
+        return x
+    found = relaxing.relaxed(x[:relax], what="relax")
+    columns = {
+        "relaxed_energy": found.energy,
+        "relaxed_gain": found.gain,
+        "relaxed_displacement": found.displacement,
+        "relaxed_converged": found.converged.double(),
+    }
+    some = replace(found.crystals, columns=dict(found.crystals.columns) | columns)
+    return Crystals.cat([some, x[relax:]])
+
+
+def titled(x: Crystals, titles: Sequence[str]) -> list[str]:
+    """Returns titles to which the energies are added of crystals that were brought to rest."""
+    energy = x.columns.get("relaxed_energy")
+    if energy is None or len(energy) != len(titles):
+        return list(titles)
+    told = [f"{e:.3f} eV per atom" if e == e else "" for e in energy.tolist()]
+    return [", ".join(filter(None, pair)) for pair in zip(titles, told, strict=True)]
 
 
 def score(samples: Crystals, train: Crystals, relax: int, hull: str = "") -> dict[str, Score]:

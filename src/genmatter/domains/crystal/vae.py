@@ -21,14 +21,15 @@ __all__ = ["Chart", "CrystalVAE", "Decoded", "build"]
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmatter.domains.crystal.chemistry import table
+from genmatter.domains.crystal.chart import ANGLE, LENGTHS, Chart
 from genmatter.domains.crystal.config import CrystalVAEConfig
+from genmatter.domains.crystal.decoded import Decoded, errors, settled
 from genmatter.domains.crystal.distribution import DiagonalGaussianDistribution
 from genmatter.domains.crystal.network import (
     HARMONICS,
@@ -37,11 +38,10 @@ from genmatter.domains.crystal.network import (
     features,
 )
 from genmatter.domains.crystal.represent import MOST_ELEMENT, CrystalBatch, CrystalTensors
+from genmatter.domains.crystal.telling import Properties
 from genmatter.errors import ConfigError
 from genmatter.maths import rotation
-from genmatter.maths.lattice import vectors
 from genmatter.nn.embed import bumps
-from genmatter.nn.mlp import mlp
 from genmatter.nn.packed import Places
 from genmatter.spine import Generative, Loss
 
@@ -51,117 +51,6 @@ LEVELS = 8
 """Numbers by which a level of noise is written."""
 FOLLOW = 0.01
 """How fast the spread of the latents is followed."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What is decoded of latents, of real atoms alone."""
-
-    logits: Float[Tensor, "places types"]
-    waves: Float[Tensor, "places 6"]
-    """Sines and cosines of the fractional coordinates, each axis after the other."""
-    lengths: Float[Tensor, "n 3"]
-    """Over the cube root of the number of atoms, angstrom."""
-    angles: Float[Tensor, "n 3"]
-
-    @property
-    def frac(self) -> Float[Tensor, "places 3"]:
-        sine, cosine = self.waves.unflatten(-1, (3, 2)).unbind(-1)
-        return torch.atan2(sine, cosine) / (2 * math.pi) % 1
-
-
-SPREAD = math.sqrt(12)
-"""One over the standard deviation of what is even in [0, 1]."""
-ANGLE = (1.5, 0.3)
-"""Mean and standard deviation of angles, about, radian."""
-LENGTHS = (2.7, 0.9)
-"""The same of lengths over the cube root of the number of atoms, angstrom, where no data say."""
-ROOM = 10
-"""Latent units from which on the lattice has some of its own."""
-
-
-class Chart(nn.Module):
-    r"""Latents as linear functions of a crystal, each of about unit spread.
-
-    Three units are :math:`\sqrt{12}\,(f - 1/2)`; six are lengths and angles, the same for all
-    atoms, where there is room for them; the rest is learned for each element, and begins with
-    what the periodic table says of it, so that elements that are taken for each other are alike.
-
-    Args:
-        latent: Latent units of an atom.
-        lengths: Mean and standard deviation of lengths over the cube root of the number of atoms.
-    """
-
-    def __init__(self, latent: int, lengths: tuple[float, float]) -> None:
-        super().__init__()
-        self.cell = 6 if latent >= ROOM else 0
-        self.types = nn.Embedding(MOST_ELEMENT + 1, latent - 3 - self.cell)
-        known = torch.from_numpy(table())[:, : self.types.embedding_dim]
-        with torch.no_grad():
-            self.types.weight[:, : known.shape[1]] = known.float()
-        shift = torch.tensor([*[lengths[0]] * 3, *[ANGLE[0]] * 3])
-        scale = torch.tensor([*[lengths[1]] * 3, *[ANGLE[1]] * 3]).clamp_min(1e-3)
-        self.register_buffer("shift", shift)
-        self.register_buffer("scale", scale)
-
-    shift: Tensor
-    scale: Tensor
-
-    def forward(self, batch: CrystalBatch, places: Places) -> Float[Tensor, "places latent"]:
-        """Returns the latents of a crystal."""
-        frac = SPREAD * (places.pack(batch.frac_coords) - 0.5)
-        parts = [frac, self.types(places.pack(batch.atom_types))]
-        if self.cell:
-            lengths = batch.lengths / batch.num_atoms[:, None] ** (1 / 3)
-            cell = (torch.cat([lengths, batch.angles], 1) - self.shift) / self.scale
-            parts.insert(1, cell.index_select(0, places.row))
-        return torch.cat(parts, -1)
-
-    def frac(self, z: Float[Tensor, "places latent"]) -> Float[Tensor, "places 3"]:
-        """Returns the coordinates at latents."""
-        return z[:, :3] / SPREAD + 0.5
-
-    def lattice(self, z: Float[Tensor, "n latent"]) -> Float[Tensor, "n 6"]:
-        """Returns scaled lengths and angles at mean latents; those of the data without room."""
-        return self.shift + (self.scale * z[:, 3:9] if self.cell else torch.zeros_like(self.shift))
-
-
-class Properties(nn.Module):
-    """Tells properties of crystals from latents: a mean over atoms, and networks around it.
-
-    Args:
-        latent: Latent units of an atom.
-        width: Of the networks.
-        names: What is told.
-        means: Of the properties, over the data.
-        scales: Their standard deviations.
-    """
-
-    means: Tensor
-    scales: Tensor
-
-    def __init__(
-        self, latent: int, width: int, names: Sequence[str], means: Sequence[float],
-        scales: Sequence[float],
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.names = tuple(names)
-        self.each = mlp(latent, width, width, activation=nn.SiLU)
-        self.whole = mlp(width, width, len(names), activation=nn.SiLU)
-        self.register_buffer("means", torch.tensor(means))
-        self.register_buffer("scales", torch.tensor(scales))
-
-    def forward(
-        self, z: Float[Tensor, "places latent"], places: Places
-    ) -> Float[Tensor, "n properties"]:
-        """Returns them in standard deviations from the mean."""
-        count = places.mask.sum(1, keepdim=True).clamp_min(1)
-        return self.whole(places.total(self.each(z)) / count)
-
-    def named(self, values: Float[Tensor, "n properties"]) -> dict[str, Float[Tensor, " n"]]:
-        """Returns them by name, in their units."""
-        found = values * self.scales + self.means
-        return dict(zip(self.names, found.unbind(-1), strict=True))
 
 
 class CrystalVAE(Generative[CrystalBatch]):
@@ -271,13 +160,10 @@ class CrystalVAE(Generative[CrystalBatch]):
         return Decoded(self.types(h).float(), waves, cell[:, :3].float(), cell[:, 3:].float())
 
     def loss(self, batch: CrystalBatch, epoch: float) -> Loss:
-        r"""Returns the terms of the objective, means over the atoms of each crystal.
+        """Returns the terms of the objective, means over the atoms of each crystal.
 
-        `atom_types` is a cross-entropy in nats per atom; `frac_coords` the squared length of the
-        chord between unit vectors at :math:`2\pi f`, over :math:`4\pi^2`, which for small errors
-        is the squared error along the shortest way; `lengths` (over the cube root of the number
-        of atoms, square angstrom) and `angles` (square radian) are squared errors; `kl` is that
-        to N(0, I), in nats per atom; `properties` the squared error of what is predicted.
+        They are those of `errors`; `kl`, that to N(0, I), in nats per atom; and `properties`, the
+        squared error of what is predicted.
         """
         del epoch
         if self.training:
@@ -287,7 +173,7 @@ class CrystalVAE(Generative[CrystalBatch]):
         z = q.sample()
         shown, level = self._noised(z, places)
         found = self.decoded(shown, places, level)
-        terms = self._errors(found, batch, places)
+        terms = errors(found, batch, places)
         mean = lambda x: places.total(x[:, None])[:, 0] / batch.num_atoms
         terms["kl"] = mean(q.kl())
         if self.properties is not None:
@@ -295,22 +181,6 @@ class CrystalVAE(Generative[CrystalBatch]):
             gap = self.properties(z.detach(), places) - batch.properties.nan_to_num()
             terms["properties"] = (gap.square() * known).sum(1) / known.sum(1).clamp_min(1)
         return Loss(terms, {k: v for k, v in self.weights.items() if k in terms})
-
-    def _errors(
-        self, found: Decoded, batch: CrystalBatch, places: Places
-    ) -> dict[str, Float[Tensor, " n"]]:
-        mean = lambda x: places.total(x[:, None])[:, 0] / batch.num_atoms
-        types = places.pack(batch.atom_types)
-        angle = 2 * math.pi * places.pack(batch.frac_coords)
-        target = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
-        chord = (found.waves - target).square().sum(-1) / 3
-        lengths = batch.lengths / batch.num_atoms[:, None] ** (1 / 3)
-        return {
-            "atom_types": mean(nn.functional.cross_entropy(found.logits, types, reduction="none")),
-            "frac_coords": mean(chord / (4 * math.pi**2)),
-            "lengths": (found.lengths - lengths).square().mean(1),
-            "angles": (found.angles - batch.angles).square().mean(1),
-        }
 
     def _moved(self, batch: CrystalBatch) -> CrystalBatch:
         """Moves and turns each crystal by a vector and a rotation of its own."""
@@ -349,7 +219,7 @@ class CrystalVAE(Generative[CrystalBatch]):
         return self.denoised(z, given, self.level)
 
     def denoised(self, z: Tensor, given: CrystalBatch, level: float) -> CrystalBatch:
-        """Returns what latents stand for that have noise of a level; known types are kept."""
+        """Returns what latents stand for that have noise of a level; types asked for are kept."""
         places = Places.of(given.mask)
         found = self.decoded(places.pack(z), places, z.new_full((len(z),), level))
         lengths = found.lengths * places.mask.sum(1)[:, None] ** (1 / 3)
@@ -360,17 +230,9 @@ class CrystalVAE(Generative[CrystalBatch]):
         self, logits: Float[Tensor, "n atoms types"], frac: Float[Tensor, "n atoms 3"],
         lengths: Float[Tensor, "n 3"], angles: Float[Tensor, "n 3"], given: CrystalBatch,
     ) -> CrystalBatch:  # fmt: skip
-        """Returns crystals of the likeliest types, with those that were known before."""
-        types = logits.masked_fill(self.absent, -torch.inf).argmax(-1)
-        types = torch.where(given.atom_types > 0, given.atom_types, types * given.mask)
-        lengths, angles = lengths.clamp_min(SHORTEST), angles.clamp(*SHARPEST)
-        return given.replace(
-            atom_types=types,
-            frac_coords=frac,
-            lattice=vectors(lengths, angles),
-            lengths=lengths,
-            angles=angles,
-        )
+        """Returns crystals of the likeliest types that there may be (`decoded.settled`)."""
+        known = logits.masked_fill(self.absent, -torch.inf)
+        return settled(known, frac, lengths, angles, given)
 
     def predict(self, z: Tensor) -> dict[str, Tensor]:
         """Returns the properties that latents of crystals have, in their units."""
@@ -396,12 +258,6 @@ class CrystalVAE(Generative[CrystalBatch]):
             "bits_atom": float(units.sum()) / math.log(2),
         }
         return found | {f"kl_unit_{i}": v for i, v in enumerate(units.tolist())}
-
-
-SHORTEST = 1e-2
-"""Lengths that are decoded are at least so, angstrom."""
-SHARPEST = (0.05, math.pi - 0.05)
-"""Angles that are decoded lie between these, radian."""
 
 
 def build(config: CrystalVAEConfig, representation: CrystalTensors) -> CrystalVAE:

@@ -59,7 +59,10 @@ def _nearest(x: Crystals) -> Float[Tensor, " n"]:
 
 
 def faults(x: Crystals) -> list[str]:
-    """Says why each is no crystal; "" where it is one: its atoms may still be too close."""
+    """Says why each is no crystal; "" where it is one: its atoms may still be too close.
+
+    Of what could not be read that is why.
+    """
     finite = torch.ones(len(x), dtype=torch.bool)
     finite[x.owner[~x.frac.isfinite().all(1)]] = False
     finite &= x.lattice.isfinite().flatten(1).all(1)
@@ -69,13 +72,14 @@ def faults(x: Crystals) -> list[str]:
     together = torch.zeros(len(x), dtype=torch.bool)
     together[some] = _nearest(x[some]) <= NEAREST
     return [
-        "atom of no element" if not k
+        str(reason) if reason
+        else "atom of no element" if not k
         else "coordinates that are no numbers" if not f
         else "cell without a volume" if not v
         else "two atoms in one place" if t
         else ""
-        for k, f, v, t in zip(
-            known.tolist(), finite.tolist(), (x.volumes > 0.1).tolist(), together.tolist(),
-            strict=True,
+        for reason, k, f, v, t in zip(
+            x.reasons, known.tolist(), finite.tolist(), (x.volumes > 0.1).tolist(),
+            together.tolist(), strict=True,
         )
     ]  # fmt: skip

@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from genmatter.domains.crystal.chart import Chart
 from genmatter.domains.crystal.chemistry import charges, table
 from genmatter.domains.crystal.composition import GROUPS
 from genmatter.domains.crystal.elements import RADII
 from genmatter.domains.crystal.layout import Layout
 from genmatter.domains.crystal.network import HARMONICS, Trunk, features
 from genmatter.domains.crystal.represent import MOST_ELEMENT, CrystalBatch
-from genmatter.domains.crystal.vae import Chart
 from genmatter.generative.path import Path
 from genmatter.maths.lattice import vectors, wrapped
 from genmatter.nn.embed import bumps, sinusoidal

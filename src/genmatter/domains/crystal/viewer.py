@@ -1,4 +1,4 @@
-"""Crystals to be turned by hand: unit cells in a page, by a script of our own.
+"""Crystals to be turned by hand: unit cells in a page, by scripts of our own.
 
 Nothing is asked of a network. Without scripts a drawing of the first crystal stands there.
 """
@@ -16,11 +16,9 @@ from genmatter.domains.crystal.elements import RADII
 from genmatter.domains.crystal.features import features
 from genmatter.domains.crystal.sketch import Scene, colour, drawing, scene, style, symbol
 from genmatter.errors import DataError
+from genmatter.reporting.turning import hint, script
 
-_HINT = (
-    "Drag to turn. Click, then use the wheel to zoom; or pinch. With the keyboard: arrows, plus "
-    "and minus, space, Home; N and P for the next and the previous crystal."
-)
+_HINT = hint("N and P for the next and the previous crystal")
 
 
 def turned(x: Crystals) -> str:
@@ -50,7 +48,7 @@ def turned(x: Crystals) -> str:
         f'<label><input type="checkbox" class="turn">turn by itself</label></div>'
         f'<p class="about"></p><ul class="key"></ul><p class="hint" hidden>{_HINT}</p>'
         f'<script type="application/json">{_packed(told)}</script>'
-        f"<script>{_part('viewer.js')}</script></div>"
+        f"{script(_part('viewer.js'))}</div>"
     )
 
 

@@ -62,8 +62,8 @@ class MoleculeSamplingConfig:
     """Weight at which molecules are encoded, moved and decoded; 0: the lowest."""
     beam: int = 0
     """Width of a beam search for the likeliest sequence, which draws nothing; 0 draws tokens."""
-    guidance: float = 1.0
-    """How much more than the data the targets count: logits move so far from those without."""
+    guidance: float = 2.0
+    """How much targets count: logits move so far from those without; 1 is as in the data."""
     best_of: int = 1
     """Draw so many for each that is wanted, and keep the one nearest to the targets by RDKit."""
     unique: bool = True
@@ -85,7 +85,7 @@ class MoleculeCVAEConfig(Config):
     data: MoleculeDataConfig = MoleculeDataConfig()
     sampling: MoleculeSamplingConfig = MoleculeSamplingConfig()
     optim: Optim = Optim(
-        epochs=45, batch_size=64, lr=2e-3, schedule="cosine", warmup_steps=200, grad_clip=5.0,
+        epochs=60, batch_size=64, lr=2e-3, schedule="cosine", warmup_steps=200, grad_clip=5.0,
         weight_decay=0.01, ema=0.999, keep="last",
     )  # fmt: skip
     seed: int = 67
@@ -95,7 +95,7 @@ class MoleculeCVAEConfig(Config):
     hide_conditions: float = 0.25
     """Chance that training hides all of them, and that of each of the others."""
     tally: bool = True
-    """Tell the decoder at every step what the tokens so far leave of each of them, by about."""
+    """Tell the decoder at every step what the atoms so far leave of each of them, by about."""
     syntax: bool = True
     """Tell the decoder which branches are open, and judge rings by the size that they close."""
     predict: tuple[str, ...] = ("qed",)
@@ -166,6 +166,7 @@ RECIPES = {"cvae": MoleculeCVAEConfig}
 MoleculeCVAEConfig.presets = {
     "reference": MoleculeCVAEConfig(
         optim=Optim(epochs=50, batch_size=128, lr=1e-4, grad_clip=1.0, ema=0.0),
+        sampling=MoleculeSamplingConfig(guidance=1.0),
         conditions=("tpsa",),
         hide_conditions=0.0,
         tally=False,

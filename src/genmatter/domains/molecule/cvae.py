@@ -33,11 +33,13 @@ import torch
 from torch import Tensor, nn
 
 from genmatter.domains.molecule.config import MoleculeCVAEConfig
+from genmatter.domains.molecule.following import Follower
 from genmatter.domains.molecule.network import MoleculeEncoder, TokenDecoder
 from genmatter.domains.molecule.openings import Openings
 from genmatter.domains.molecule.represent import MoleculeBatch, MoleculeTokens
 from genmatter.domains.molecule.sequences import FORCINGS, Sequences
 from genmatter.domains.molecule.shown import Levels, Shown, hidden, reordered, spliced
+from genmatter.domains.molecule.syntax import Grammar
 from genmatter.domains.molecule.tally import Tally
 from genmatter.domains.molecule.terms import penalties
 from genmatter.errors import ConfigError
@@ -256,11 +258,12 @@ def build(config: MoleculeCVAEConfig, representation: MoleculeTokens) -> Molecul
         embed, told, c.hidden_dim, c.latent_dim, c.num_layers, c.dropout,
         both=c.bidirectional, places=places,
     )  # fmt: skip
-    tally = Tally(r.size, len(r.conditions)) if c.tally else None
+    follower = Follower(Grammar(r.pieces))
+    tally = Tally(follower, len(r.conditions)) if c.tally else None
     wide = c.decoder_dim or c.hidden_dim
     writer = TokenDecoder(
-        embed, told, wide, c.latent_dim, c.num_layers, c.dropout, places=places, tally=tally,
-        openings=Openings(r.pieces, wide) if c.syntax else None,
+        embed, told, wide, c.latent_dim, c.num_layers, c.dropout, places=places, follower=follower,
+        tally=tally, openings=Openings(follower.grammar, wide) if c.syntax else None,
     )  # fmt: skip
     choice = Choice(s.temperature, s.top_k, s.top_p)
     predictor = mlp(c.latent_dim + levels.size, c.hidden_dim, len(r.properties))
@@ -293,6 +296,11 @@ def _check(c: MoleculeCVAEConfig) -> None:
         raise ConfigError(f"beta_most should be at least beta_end, got {c.beta_most}")
     if c.beta_most > c.beta_end and not c.beta_end > 0:
         raise ConfigError("a range of weights needs a beta_end above 0")
+    if c.conditions and not c.hide_conditions and c.sampling.guidance != 1:
+        raise ConfigError(
+            "a model that is always told its properties cannot be guided away from what it draws "
+            f"without: with hide_conditions 0 guidance should be 1, got {c.sampling.guidance:g}"
+        )
     most = math.log(c.optim.batch_size)
     if c.lambda_collapse and c.mi_target >= most:
         raise ConfigError(

@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from genmatter.domains.molecule.openings import Open, Openings
+from genmatter.domains.molecule.following import Follower, Open
+from genmatter.domains.molecule.openings import Openings
 from genmatter.domains.molecule.shown import Shown
 from genmatter.domains.molecule.tally import Tally
-from genmatter.domains.molecule.tokens import BLANK, PAD, START
+from genmatter.domains.molecule.tokens import BLANK, END, PAD, START
 from genmatter.generative.decoding import State
 from genmatter.maths.gaussian import DiagonalGaussian
 from genmatter.nn.places import PlaceReader, PlaceWriter
@@ -92,6 +93,7 @@ class TokenDecoder(nn.Module):
         layers: How many layers.
         dropout: Share of the numbers that training hides.
         places: Places that read z with weights of their own; 0 for none.
+        follower: Reads the tokens for both of the next.
         tally: Of the properties, which come first in what is told; None does without.
         openings: Of the tokens' syntax; None leaves it to the layers to count.
     """
@@ -100,10 +102,12 @@ class TokenDecoder(nn.Module):
 
     def __init__(
         self, embed: nn.Embedding, told: int, hidden: int, latent: int, layers: int,
-        dropout: float, *, places: int, tally: Tally | None, openings: Openings | None,
+        dropout: float, *, places: int, follower: Follower, tally: Tally | None,
+        openings: Openings | None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.embed, self.dropout = embed, nn.Dropout(dropout)
+        self.follower = follower if tally is not None or openings is not None else None
         self.openings = openings
         size, self.layers = embed.embedding_dim, layers
         self.places = PlaceWriter(places, latent, size) if places else None
@@ -111,6 +115,7 @@ class TokenDecoder(nn.Module):
         self.tally = tally
         self.counted = len(tally.base) if tally is not None else 0
         left = tally.width if tally is not None else 0
+        self.ending = nn.Linear(hidden, left) if left else None
         open_ = openings.width if openings is not None else 0
         self.writer = Recurrent(size + seen + told + left + open_, hidden, layers, dropout)
         self.begin = nn.Linear(latent + told, 2 * layers * hidden)
@@ -141,39 +146,46 @@ class TokenDecoder(nn.Module):
         places = shown.shape[1]
         along = lambda x: x[:, None].expand(-1, places, -1)
         seen = self.places(z, places) if self.places is not None else along(z)
-        parts = [self.embed(shown), seen.to(z.dtype), along(told)]
-        if self.tally is not None:
-            wanted = self.wanted(told)
-            left = self.tally.left(wanted, shown)
-            parts.append(self.tally.written(left, wanted[:, None]))
-        ends = None
-        if self.openings is not None:
-            ends = self.openings.follow(shown)
-            parts.append(self.openings(ends))
-        x = torch.cat(parts, -1)
-        return self.logits(self.dropout(self.writer(x, self.state(z, told))), along(z), ends)
+        ends = self.follower.follow(shown) if self.follower is not None else None
+        known, left = self._read(ends, along(self.wanted(told)))
+        x = torch.cat([self.embed(shown), seen.to(z.dtype), along(told), *known], -1)
+        return self.logits(self.dropout(self.writer(x, self.state(z, told))), along(z), ends, left)
+
+    def _read(self, seen: Open | None, wanted: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Returns what is told of what has been written, and what is left of the properties."""
+        known, left = [], None
+        if seen is not None and self.tally is not None:
+            left = self.tally.written(self.tally.left(wanted, seen.kinds), wanted)
+            known.append(left)
+        if seen is not None and self.openings is not None:
+            known.append(self.openings(seen))
+        return known, left
 
     def logits(
         self, hidden: Float[Tensor, "*batch hidden"], z: Float[Tensor, "*batch latent"],
-        seen: Open | None,
+        seen: Open | None, left: Tensor | None,
     ) -> Float[Tensor, "*batch tokens"]:  # fmt: skip
-        """Returns the logits of the next token, from the top state, z and what is open.
+        """Returns the logits of the next token, from the top state, z, what is open and left.
 
-        What is no token of a molecule has -inf.
+        What is no token of a molecule has -inf. Rings are judged by their size, and the end by
+        what would be left.
         """
         x = self.out(torch.cat([hidden, z.to(hidden)], -1))
         bias = self.bias.masked_fill(self.unwritable, -torch.inf)
         found = nn.functional.linear(x, self.embed.weight, bias)
-        if self.openings is None or seen is None:
-            return found
-        return found + self.openings.rings(hidden, seen)
+        if self.openings is not None and seen is not None:
+            found = found + self.openings.rings(hidden, seen)
+        if left is not None and self.ending is not None:
+            gain = (self.ending(hidden) * left).sum(-1, keepdim=True)
+            found = found + nn.functional.pad(gain, (END, found.shape[-1] - END - 1))
+        return found
 
     def first(self, z: Float[Tensor, "n latent"], told: Float[Tensor, "n told"]) -> State:
         """Returns what `step` begins with."""
         at = torch.zeros(len(z), dtype=torch.long, device=z.device)
-        left = self.tally.begin(self.wanted(told)) if self.tally is not None else z[:, :0]
-        open_ = self.openings.begin(len(z), z.device) if self.openings is not None else at[:, None]
-        return (*self.state(z, told), z, told, at, torch.full_like(at, START), left, open_)
+        follower = self.follower
+        memory = follower.begin(len(z), z.device) if follower is not None else at[:, None]
+        return (*self.state(z, told), z, told, at, memory)
 
     def wanted(self, told: Float[Tensor, "n told"]) -> Float[Tensor, "n counted"]:
         """Returns the properties that are counted, NaN where one is unknown."""
@@ -182,18 +194,13 @@ class TokenDecoder(nn.Module):
 
     def step(self, tokens: Int[Tensor, " n"], state: State) -> tuple[Tensor, State]:
         """Reads one token of each row, and returns the logits of the next one."""
-        hidden, cells, z, told, at, before, left, open_ = state
+        hidden, cells, z, told, at, memory = state
         seen = self.places.at(z, int(at[0])) if self.places is not None and len(at) else z
-        parts = [self.embed(tokens), seen.to(z.dtype), told]
-        if self.tally is not None:
-            left = left - self.tally.spent(before, tokens) * (at > 0)[:, None]
-            wanted = self.wanted(told)
-            parts.append(self.tally.written(self.tally.bounded(left, wanted), wanted))
         ends = None
-        if self.openings is not None:
-            ends, open_ = self.openings.read(tokens, open_)
-            parts.append(self.openings(ends))
-        x = torch.cat(parts, -1)
+        if self.follower is not None:
+            ends, memory = self.follower.read(tokens, memory)
+        known, left = self._read(ends, self.wanted(told))
+        x = torch.cat([self.embed(tokens), seen.to(z.dtype), told, *known], -1)
         top, (hidden, cells) = self.writer.step(x, (hidden, cells))
-        logits = self.logits(self.dropout(top), z, ends)
-        return logits, (hidden, cells, z, told, at + 1, tokens, left, open_)
+        logits = self.logits(self.dropout(top), z, ends, left)
+        return logits, (hidden, cells, z, told, at + 1, memory)

@@ -5,16 +5,16 @@ that was written in between. So the logit of such a token has a part that depend
 the ring that it would close, counted along the way that was written.
 """
 
-__all__ = ["Open", "Openings"]
-
-from collections.abc import Sequence
+__all__ = ["Openings"]
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from genmatter.domains.molecule.syntax import ANCESTORS, WIDTH, Grammar, Reader, States
+from genmatter.domains.molecule.following import Open
+from genmatter.domains.molecule.reader import ANCESTORS
+from genmatter.domains.molecule.syntax import Grammar
 
 _LONGEST = 40  # symbols of a branch, and atoms back, that are told apart
 _FIVE, _SIX = 4, 5  # ancestors that rings of these sizes close to
@@ -28,7 +28,7 @@ class Openings(nn.Module):
     """Reads the open ends of token sequences, and scores the rings that a next token closes.
 
     Args:
-        pieces: The symbols that each token stands for.
+        grammar: Of the tokens.
         hidden: Numbers of the state that judges rings.
         width: Numbers that each of four facts is written with.
     """
@@ -38,35 +38,17 @@ class Openings(nn.Module):
     first: Tensor
     both: Tensor
 
-    def __init__(self, pieces: Sequence[tuple[str, ...]], hidden: int, width: int = 16) -> None:
+    def __init__(self, grammar: Grammar, hidden: int, width: int = 16) -> None:
         super().__init__()
-        self.grammar, self.width = Grammar(pieces), 4 * width
+        self.width = 4 * width
         self.inner, self.outer = (nn.Embedding(_LONGEST, width) for _ in range(2))
         self.ends = nn.Embedding(_BONDS * (2 * _DIGITS + 1), width)
         self.five, self.six = (nn.Embedding(_LONGEST + 2, width) for _ in range(2))
         self.judge = nn.Linear(hidden, _SIZES)
-        for name, value in _closings(self.grammar).items():
+        for name, value in _closings(grammar).items():
             self.register_buffer(name, torch.from_numpy(value), persistent=False)
 
-    def follow(self, tokens: Int[Tensor, "n places"]) -> "Open":
-        """Returns what is open behind each token."""
-        return Open.of(self.grammar.follow(tokens.cpu().numpy()), tokens.device)
-
-    def begin(self, n: int, device: torch.device) -> Tensor:
-        """Returns what `read` begins with, [n, numbers]."""
-        return torch.zeros(n, WIDTH, dtype=torch.int16, device=device)
-
-    def read(self, tokens: Int[Tensor, " n"], memory: Tensor) -> tuple["Open", Tensor]:
-        """Reads a token of each row."""
-        reader = Reader(self.grammar, memory.cpu().numpy().copy())
-        for symbols in self.grammar.symbols[tokens.cpu().numpy()].T:
-            if (symbols < 0).all():
-                break
-            reader.read(symbols)
-        found = Open.of(reader.states(), tokens.device)
-        return found, torch.from_numpy(reader.memory).to(tokens.device)
-
-    def forward(self, seen: "Open") -> Float[Tensor, "*places width"]:
+    def forward(self, seen: Open) -> Float[Tensor, "*places width"]:
         """Writes what is open as numbers."""
         inner, outer = seen.left.clamp(0, _LONGEST - 1).unbind(-1)
         awaited = seen.awaited.clamp(-_DIGITS, _DIGITS) + _DIGITS
@@ -76,14 +58,14 @@ class Openings(nn.Module):
         return torch.cat([self.inner(inner), self.outer(outer), self.ends(ends), rings], -1)
 
     def rings(
-        self, hidden: Float[Tensor, "*places hidden"], seen: "Open"
+        self, hidden: Float[Tensor, "*places hidden"], seen: Open
     ) -> Float[Tensor, "*places tokens"]:
         """Returns what each token's logit gains by the ring that it closes."""
         scores = self.judge(hidden)
         known = torch.cat([torch.zeros_like(scores[..., :1]), scores[..., 1:]], -1)
         return known.gather(-1, self.sizes(seen))
 
-    def sizes(self, seen: "Open") -> Int[Tensor, "*places tokens"]:
+    def sizes(self, seen: Open) -> Int[Tensor, "*places tokens"]:
         """Returns one more than the atoms of the ring that each token would close first.
 
         0 is no ring that is known of, 1 one to an atom that is no ancestor or has no bond left.
@@ -101,22 +83,6 @@ class Openings(nn.Module):
         grown = (size + torch.where(awaited == 0, self.before, 0)).clamp(max=_SIZES - 1)
         size = torch.where(size > _NOWHERE, grown, size)
         return torch.where(back < 0, _NONE, size)
-
-
-class Open:
-    """The states of a reader as tensors."""
-
-    def __init__(
-        self, left: Tensor, bonds: Tensor, awaited: Tensor, digits: Tensor, back: Tensor
-    ) -> None:
-        self.left, self.bonds, self.awaited = left, bonds, awaited
-        self.digits, self.back = digits, back
-
-    @classmethod
-    def of(cls, states: States, device: torch.device) -> "Open":
-        """Takes what a reader says."""
-        x = (states.left, states.bonds, states.awaited, states.digits, states.back)
-        return cls(*(torch.from_numpy(a.astype(np.int64)).to(device) for a in x))
 
 
 def _closings(grammar: Grammar) -> dict[str, np.ndarray]:

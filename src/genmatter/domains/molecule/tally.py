@@ -1,13 +1,13 @@
 r"""What the tokens so far leave of each property that is wanted.
 
-Many properties are nearly sums over the pieces of a molecule: its mass exactly, its polar surface
-and logP by their definitions as sums over atoms. So a linear estimate is fitted to tokens and
-pairs of neighbouring tokens,
+Many properties are sums over atoms, or nearly so: mass exactly, polar surface and logP by their
+definitions, each atom counting by its neighbours. So a linear estimate is fitted to the kinds of
+atoms that a reader tells apart, in closed form before any gradient,
 
-.. math:: c \approx b + \sum_t w_{x_{t-1} x_t},
+.. math:: c \approx b + \sum_a w_{k(a)},
 
-in closed form before any gradient, and the decoder is told at every step what is left of c. It
-would have to count otherwise. Where the estimate is poor the network learns to make little of it.
+and the decoder is told at every step what would be left of c if the molecule ended there. It would
+have to count otherwise. Where the estimate is poor the network learns to make little of it.
 """
 
 __all__ = ["Tally"]
@@ -22,66 +22,56 @@ from jaxtyping import Float, Int
 from scipy.sparse.linalg import lsqr
 from torch import Tensor, nn
 
+from genmatter.domains.molecule.following import Follower
+from genmatter.domains.molecule.reader import KINDS
 from genmatter.domains.molecule.represent import MoleculeBatch
-from genmatter.domains.molecule.tokens import START
 from genmatter.nn.embed import bumps
 
-_RIDGE = 3.0  # squared standard deviations of a weight that cost as much as one of the property
-_PAIR = 0.5  # how much likelier a weight of a token is to be large than one of a pair, squared
+_RIDGE = 0.3  # squared standard deviations of a weight that cost as much as one of the property
 _FARTHEST = 6.0  # standard deviations that are told apart
-_NEAR, _BUMPS = (
-    0.1,
-    13,
-)  # standard deviations that are told apart near 0, and marks from end to end
+_NEAR, _BUMPS = 0.1, 13  # standard deviations told apart near 0, and marks from end to end
 
 
 class Tally(nn.Module):
-    """A linear estimate of properties from pairs of neighbouring tokens.
+    """A linear estimate of properties from the kinds of a molecule's atoms.
 
     Args:
-        tokens: How many there are.
+        follower: Reads the tokens.
         properties: How many are told.
     """
 
-    pairs: Tensor
+    weights: Tensor
     base: Tensor
 
-    def __init__(self, tokens: int, properties: int) -> None:
+    def __init__(self, follower: Follower, properties: int) -> None:
         super().__init__()
-        self.register_buffer("pairs", torch.zeros(tokens, tokens, properties))
+        self.follower, self.kinds = follower, len(follower.grammar.sorts) * KINDS
+        self.register_buffer("weights", torch.zeros(self.kinds + 1, properties))
         self.register_buffer("base", torch.zeros(properties))
         self.width = properties * (1 + _BUMPS)
 
-    def begin(self, wanted: Float[Tensor, "n properties"]) -> Float[Tensor, "n properties"]:
-        """Returns what is left before the first token; 0 of what is unknown."""
-        return (wanted - self.base).nan_to_num()
-
-    def spent(
-        self, before: Int[Tensor, "*places"], tokens: Int[Tensor, "*places"]
-    ) -> Float[Tensor, "*places properties"]:
-        """Returns what each token takes, given the one before it."""
-        return self.pairs[before, tokens]
+    def spent(self, kinds: Int[Tensor, "*places atoms"]) -> Float[Tensor, "*places properties"]:
+        """Returns the properties of a molecule of such atoms."""
+        return self.base + self.weights[kinds].sum(-2)  # the last weight, of no atom, is 0
 
     def left(
-        self, wanted: Float[Tensor, "n properties"], shown: Int[Tensor, "n places"]
-    ) -> Float[Tensor, "n places properties"]:
-        """Returns what is left at each place, once the token that is shown there is counted.
+        self,
+        wanted: Float[Tensor, "*places properties"],
+        kinds: Int[Tensor, "*places atoms"],
+    ) -> Float[Tensor, "*places properties"]:
+        """Returns what is left of what is wanted, once some atoms are counted.
 
         Args:
             wanted: Properties; NaN is unknown, and nothing is left of it.
-            shown: The token before each place, START before the first.
+            kinds: Of the atoms that there are; -1 is none.
         """
-        spent = self.spent(shown[:, :-1], shown[:, 1:]).cumsum(1)
-        spent = nn.functional.pad(spent, (0, 0, 1, 0))
-        left = self.begin(wanted)[:, None] - spent
-        return self.bounded(left, wanted[:, None])
-
-    def bounded(self, left: Tensor, wanted: Tensor) -> Tensor:
-        """Returns what a network is told: nothing of the unknown, and no extremes."""
-        return (left * wanted.isfinite()).clamp(-_FARTHEST, _FARTHEST)
+        left = (wanted - self.spent(kinds)).nan_to_num()
+        return left.clamp(-_FARTHEST, _FARTHEST)
 
     def written(
-        self, left: Float[Tensor, "*places properties"], wanted: Float[Tensor, "*rows properties"]
+        self,
+        left: Float[Tensor, "*places properties"],
+        wanted: Float[Tensor, "*places properties"],
     ) -> Float[Tensor, "*places told"]:
         """Returns what is left as a network reads it.
 
@@ -96,32 +86,21 @@ class Tally(nn.Module):
     @torch.no_grad()
     def fit(self, batches: Iterable[MoleculeBatch]) -> None:
         """Fits the estimate by ridge regression, each property to the molecules it is known of."""
-        tokens, properties = len(self.pairs), len(self.base)
-        if not properties:
+        if not len(self.base):
             return
-        rows = [_counted(batch, tokens) for batch in batches]
+        rows = [(self._counted(batch), batch.properties) for batch in batches]
         counts = sp.csr_matrix(sp.vstack([counted for counted, _ in rows]))
-        values = np.concatenate([known for _, known in rows])[:, :properties]
-        for k in range(properties):
+        values = torch.cat([known for _, known in rows]).double().cpu().numpy()
+        for k in range(len(self.base)):
             there = np.isfinite(values[:, k])
-            weights = lsqr(counts[there], values[there, k], damp=_RIDGE**0.5, iter_lim=100)[0]
-            single, double = weights[:tokens], weights[tokens:-1].reshape(tokens, tokens)
-            found = single[None] + _PAIR**0.5 * double
-            self.pairs[..., k] = torch.from_numpy(found).to(self.pairs)
-            self.base[k] = float(weights[-1])
+            found = lsqr(counts[there], values[there, k], damp=_RIDGE**0.5, iter_lim=200)[0]
+            self.weights[:-1, k] = torch.from_numpy(found[:-1]).to(self.weights)
+            self.base[k] = float(found[-1])
 
-
-def _counted(batch: MoleculeBatch, tokens: int) -> tuple[sp.csr_matrix, np.ndarray]:
-    """Returns how often each molecule has each token and each pair, a 1, and its properties."""
-    x = batch.tokens.long().cpu()
-    before = nn.functional.pad(x[:, :-1], (1, 0), value=START)
-    mask = batch.mask.cpu()
-    row = torch.arange(len(x))[:, None].expand_as(x)[mask].numpy()
-    single, double = x[mask].numpy(), (before * tokens + x)[mask].numpy()
-    shape = len(x), tokens
-    parts = [
-        sp.csr_matrix((np.ones(len(row)), (row, single)), shape=shape),
-        sp.csr_matrix((np.full(len(row), _PAIR**0.5), (row, double)), shape=(len(x), tokens**2)),
-        sp.csr_matrix(np.ones((len(x), 1))),
-    ]
-    return sp.csr_matrix(sp.hstack(parts)), batch.properties.cpu().double().numpy()
+    def _counted(self, batch: MoleculeBatch) -> sp.csr_matrix:
+        """Returns how many atoms of each kind each molecule has, and a 1."""
+        kinds = self.follower.follow(batch.tokens.long()).kinds[:, -1].cpu().numpy()
+        row, atom = np.nonzero(kinds >= 0)
+        counts = (np.ones(len(row)), (row, kinds[row, atom]))
+        atoms = sp.csr_matrix(counts, shape=(len(kinds), self.kinds))
+        return sp.csr_matrix(sp.hstack([atoms, np.ones((len(kinds), 1))]))
