@@ -2,12 +2,12 @@ import base64
 import json
 import re
 import shutil
-import subprocess
 import zlib
 
 import pytest
 import torch
 from matplotlib.colors import to_hex
+from pages import probed
 
 from genmatter.errors import DataError
 from genmatter.reporting.page import Html, Page, Section, render, write
@@ -170,15 +170,7 @@ def test_the_script_runs_in_chromium_and_obeys(tmp_path):
     html = drawn(11, back=20 - torch.arange(11.0))
     path = tmp_path / "page.html"
     write(Page("maps", "", [Section("a", [Html(html), Html(html + PROBE)])]), path)
-    command = [
-        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", f"--user-data-dir={tmp_path / 'user'}", "--window-size=1250,1600",
-        "--virtual-time-budget=10000", "--enable-logging=stderr", "--dump-dom", path.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert "CONSOLE" not in done.stderr  # errors and breaches of the policy are logged there
-    found = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1])
+    found = probed(path, "1250,1600")
     low, high = ([round(255 * c) for c in SEQUENTIAL(v)[:3]] for v in (0.0, 1.0))
     assert found == {
         "first": "name 5", "hidden": 0, "left": ["name 0", "0"],

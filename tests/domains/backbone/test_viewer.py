@@ -1,21 +1,17 @@
 import base64
-import json
 import re
 import shutil
-import subprocess
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
+from pages import FRAMES, assert_alone, assert_whole, probed, told
 
 from genmatter.domains.backbone.viewer import overlay
 from genmatter.errors import DataError
 from genmatter.maths import rotation
 from genmatter.maths.noise import generator
 from genmatter.reporting.page import Html, Page, Section, render, write
-
-VOID = {"meta", "input", "br"}
 
 
 def conformers(n=12, residues=10, seed=0):
@@ -28,10 +24,6 @@ def conformers(n=12, residues=10, seed=0):
     return x @ turns + 20 * torch.randn(n, 1, 1, 3, generator=g)
 
 
-def told(html):
-    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
-
-
 def clouds(html):
     data = told(html)
     raw = (np.frombuffer(base64.b64decode(s["data"]), "<i2") for s in data["sets"])
@@ -40,36 +32,13 @@ def clouds(html):
     return [data["unit"] * x.reshape(shape) for x, shape in zip(raw, shapes, strict=True)]
 
 
-class Nest(HTMLParser):
-    """Follows the tags of a page, and fails where one is not closed."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.ids = [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.ids += [v for k, v in attrs if k == "id"]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        pass
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 def test_the_viewer_is_whole_asks_for_nothing_and_meets_no_other():
     sets = {"samples": conformers(), "MD <1>": conformers(9, seed=1)}
     html = overlay(sets)
     page = render(Page("two", "", [Section("a", [Html(html), Html(overlay(sets))])]))
     for text in (html, page):
-        nest = Nest()
-        nest.feed(text)
-        nest.close()
-        assert nest.open == []
-        assert len(nest.ids) == len(set(nest.ids))
-    assert not re.search(r"https?:|//[a-z]+\.|@import|fetch\(|getElementById|import ", html)
+        assert_whole(text)
+    assert_alone(html)
     assert "MD &lt;1&gt; (9)" in html
     assert "MD <1>" not in html
 
@@ -132,13 +101,6 @@ def test_without_scripts_there_is_a_drawing_in_the_inks_of_the_page():
     assert re.search(r'<div class="bar" hidden><button', html)  # what does nothing is not shown
     assert len(re.findall(r"<input[^>]* hidden>", html)) == 2
 
-
-# no frames are made for a page that nobody looks at
-FRAMES = """
-<script>
-window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 16);
-</script>
-"""
 
 PROBE = """
 <script>
@@ -206,16 +168,7 @@ def test_the_script_runs_in_chromium_and_obeys(tmp_path, still):
     html = overlay({"samples": conformers(4), "MD": conformers(3, seed=1)})
     path = tmp_path / "page.html"
     write(Page("viewers", "", [Section("a", [Html(FRAMES + html), Html(html + PROBE)])]), path)
-    command = [
-        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", f"--user-data-dir={tmp_path / 'user'}", "--window-size=1000,1600",
-        "--virtual-time-budget=10000", "--enable-logging=stderr", "--dump-dom",
-        *(["--force-prefers-reduced-motion"] if still else []), path.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert "CONSOLE" not in done.stderr  # errors and breaches of the policy are logged there
-    found = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1])
+    found = probed(path, "1000,1600", *(["--force-prefers-reduced-motion"] if still else []))
     assert found == {
         "viewers": 2, "drawings": 0, "turning": not still, "turns": not still, "rests": True,
         "arrow": True, "plus": True, "home": True, "hide": True, "step": True, "told": "2 of 4",

@@ -2,13 +2,13 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
 from domains.crystal.examples import nothing, perovskite, rocksalt, some
 from matplotlib.figure import Figure
+from pages import FRAMES, assert_alone, assert_whole, probed, told
 
 from genmatter.domains.crystal import figures
 from genmatter.domains.crystal.crystals import Crystals
@@ -18,45 +18,16 @@ from genmatter.errors import DataError
 from genmatter.reporting.page import Html, Page, Section, render, write
 from genmatter.reporting.picture import png
 
-VOID = {"meta", "input", "br", "line", "circle"}
-
-
-class Nest(HTMLParser):
-    """Follows the tags of a page, and fails where one is not closed."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.ids = [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.ids += [v for k, v in attrs if k == "id"]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        pass
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
 
 def whole(html):
-    nest = Nest()
-    nest.feed(html)
-    nest.close()
-    assert nest.open == []
-    assert len(nest.ids) == len(set(nest.ids))
-    assert not re.search(r"https?:|//[a-z]+\.|@import|fetch\(|getElementById|import ", html)
+    assert_whole(html)
+    assert_alone(html)
 
 
 def named(name="<b>&"):
     x = some()
     names = np.array([name] * len(x), dtype=object)
     return Crystals(x.numbers, x.frac, x.counts, x.lattice, {}, names)
-
-
-def told(html):
-    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
 
 
 def test_atoms_on_the_border_of_a_cell_are_seen_on_every_side():
@@ -209,12 +180,6 @@ def test_the_script_draws_and_answers(tmp_path):
     assert result["at"] == 1
 
 
-# no frames are made for a page that nobody looks at
-FRAMES = """
-<script>
-window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 16);
-</script>
-"""
 PROBE = """
 <script>
 const errors = [];
@@ -271,15 +236,7 @@ const part = (name, k = 0) => viewers[k].querySelector(name);
 def test_the_script_runs_in_chromium_and_obeys(tmp_path):
     html, path = turned(some()), tmp_path / "page.html"
     write(Page("viewers", "", [Section("a", [Html(FRAMES + html), Html(html + PROBE)])]), path)
-    command = [
-        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", f"--user-data-dir={tmp_path / 'user'}", "--window-size=1000,1800",
-        "--virtual-time-budget=10000", "--enable-logging=stderr", "--dump-dom", path.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert "CONSOLE" not in done.stderr  # errors and breaches of the policy are logged there
-    found = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1])
+    found = probed(path, "1000,1800")
     assert found == {
         "viewers": 2, "drawings": 0, "turning": True, "turns": True, "rests": True,
         "ArrowLeft": True, "+": True, "Home": True, "n": True, "second": 1, "back": True,
