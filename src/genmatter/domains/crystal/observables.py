@@ -87,7 +87,7 @@ SEEN: dict[str, tuple[str, Of]] = {
     "elements": ("", of_elements),
     "atoms": ("", _atoms),
     "space_group": ("", _group),
-    "crystal_system": ("1 triclinic to 7 cubic", _system),
+    "crystal_system": ("7 is cubic", _system),
     "closest_atoms": ("angstrom", partial(_feature, "closest")),
     "spacing": ("sum of radii", partial(_feature, "spacing")),
     "shortest_axis": ("angstrom", partial(_length, "shortest")),
