@@ -7,6 +7,7 @@ import torch
 
 from genmatter.domains.crystal.composition import GROUPS, Composition
 from genmatter.domains.crystal.represent import MOST_ELEMENT, CrystalBatch, elements_of
+from genmatter.domains.crystal.space_groups import SpaceGroups
 from genmatter.maths.noise import stream
 
 SYSTEM = (3, 26, 8)
@@ -16,10 +17,19 @@ NAN = float("nan")
 @pytest.fixture(scope="module")
 def it():
     torch.manual_seed(0)
-    made = Composition(16, 0.0, where=[0], groups=True).eval()
+    return lively(Composition(16, 0.0, where=[0]))
+
+
+@pytest.fixture(scope="module")
+def groups():
+    torch.manual_seed(0)
+    return lively(SpaceGroups(16, 0.0, where=[0]))
+
+
+def lively(made):
     for p in made.parameters():  # far from even
         torch.nn.init.normal_(p, std=0.3)
-    return made
+    return made.eval()
 
 
 def asking(n, size, system=(), group=0, wanted=NAN):
@@ -72,10 +82,10 @@ def test_a_probability_is_the_product_of_its_steps(it):
     wish = it.wish(asking(1, 4))
     state, total = torch.zeros_like(counts), 0.0
     for element in counts[0].nonzero()[:, 0].tolist():
-        h = it._read(state, wish)
+        step = it.step(state, wish)
         number = int(counts[0, element])
-        total += it._which(h, state, wish)[0, element]
-        total += it._many(h, state, torch.tensor([element]), wish)[0, number]
+        total += it._which(step)[0, element]
+        total += it._many(step, torch.tensor([element]))[0, number]
         state = state.clone()
         state[0, element] = number
     assert it.order[counts[0] > 0].tolist() == [3, 26, 8]
@@ -134,14 +144,13 @@ def test_guidance_moves_what_is_told_away_from_what_is_not(it):
     assert share[3.0] > share[1.0] > share[0.0]
 
 
-def test_space_groups_add_up_to_one_and_none_is_no_group(it):
+def test_space_groups_add_up_to_one_and_none_is_no_group(it, groups):
     some = every(it, 5, SYSTEM)
-    wish = it.wish(asking(len(some), 5, SYSTEM))
-    p = it.log_group(some, wish).exp()
+    p = groups.log_prob(some, asking(len(some), 5)).exp()
     torch.testing.assert_close(p.sum(1), torch.ones(len(some)))
     assert (p[:, 0] == 0).all()
     with stream("groups"):
-        found = it.draw_group(some.repeat(200, 1), it.wish(asking(200 * len(some), 5, SYSTEM)))
+        found = groups.draw(some.repeat(200, 1), asking(200 * len(some), 5))
     assert found.min() >= 1
     assert found.max() < GROUPS
 
@@ -154,3 +163,40 @@ def test_what_is_told_changes_the_probabilities(it):
     ]
     assert (each[0] - each[1]).abs().max() > 1e-4
     assert (each[0] - each[2]).abs().max() > 1e-4
+
+
+def test_space_groups_depend_on_the_composition_and_on_what_is_wanted(it, groups):
+    """On what is there, each time with the same elements, and in which order it stands."""
+    some = every(it, 5, SYSTEM)
+    p = groups.log_prob(some, asking(len(some), 5)).exp()
+    assert (p[0] - p[1:]).abs().amax(1).min() > 1e-4
+    other = groups.log_prob(some, asking(len(some), 5, wanted=1.0)).exp()
+    assert (p - other).abs().amax(1).min() > 1e-4
+
+
+def test_nothing_behind_a_composition_changes_what_is_read_of_it(it, groups):
+    """A short list beside a long one is what it is alone."""
+    counts = it.counts(torch.tensor([[3, 3, 3, 8], [3, 26, 15, 8]]))
+    both, alone = asking(2, 4), asking(1, 4)
+    for found, one in (
+        (it.log_prob(counts, it.wish(both)), it.log_prob(counts[:1], it.wish(alone))),
+        (groups.log_prob(counts, both), groups.log_prob(counts[:1], alone)),
+    ):
+        torch.testing.assert_close(found[:1], one)
+
+
+def test_steps_know_which_choices_balance_charges(it):
+    """Where only that counts, lithium and oxygen are Li2O, and iron may be of two or three."""
+    made = Composition(16, 0.0)
+    for p in made.parameters():
+        torch.nn.init.zeros_(p)
+    for layer in (made.count_which, made.count_many):
+        layer.bias.data[0] = 50.0  # the usual charges, at once
+    made.count_many.bias.data[1] = 50.0  # and by one other element
+    some = every(it, 3, (3, 8))
+    p = made.eval().log_prob(some, made.wish(asking(len(some), 3, (3, 8)))).exp()
+    assert some[p.argmax()].tolist() == it.counts(torch.tensor([[3, 3, 8]]))[0].tolist()
+    assert p.max() > 0.99
+    some = every(it, 5, (26, 8))
+    p = made.log_prob(some, made.wish(asking(len(some), 5, (26, 8)))).exp()
+    assert some[p.argmax()].tolist() == it.counts(torch.tensor([[26, 26, 8, 8, 8]]))[0].tolist()

@@ -1,8 +1,9 @@
 """What the periodic table says of elements, as numbers."""
 
-__all__ = ["charges", "rank", "table"]
+__all__ = ["charges", "rank", "states", "table"]
 
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -55,10 +56,20 @@ CHARGES = range(-4, 8)
 @cache
 def charges() -> Float[np.ndarray, "elements 12"]:
     """Says of each element, by atomic number, which charges from -4 to 7 it commonly has."""
+    return np.array([[q in some for q in CHARGES] for some in states("common")], dtype=float)
+
+
+@cache
+def states(which: Literal["common", "known"]) -> tuple[tuple[int, ...], ...]:
+    """Returns the charges of each element, by atomic number: the usual ones, or all known ones.
+
+    They are pymatgen's. An element without any has none, and so has 0, which is no element.
+    """
     from pymatgen.core.periodic_table import Element
 
-    told = [(), *(Element.from_Z(z).common_oxidation_states for z in range(1, _LAST + 1))]
-    return np.array([[q in common for q in CHARGES] for common in told], dtype=float)
+    every = [Element.from_Z(z) for z in range(1, _LAST + 1)]
+    told = [e.common_oxidation_states if which == "common" else e.oxidation_states for e in every]
+    return ((), *(tuple(int(q) for q in some if q) for some in told))
 
 
 @cache

@@ -1,4 +1,4 @@
-r"""What a crystal is made of, drawn one element after the other, and then its space group.
+r"""What a crystal is made of, drawn one element after the other.
 
 Elements come in the order of their electronegativity, each with how many atoms it has, until the
 number of atoms N is used up. So a composition is one sequence, and its probability is exact:
@@ -8,9 +8,12 @@ number of atoms N is used up. So a composition is one sequence, and its probabil
 What could not be ended is never begun: where nothing can follow, an element takes all atoms that
 are left. Where the elements are asked for, each leaves one atom at least to those that have to
 follow, and it is the compositions of exactly these elements whose probabilities add up to one.
+
+A step is told which choices can end in charges that balance. How much that counts is learned:
+alloys have no charges.
 """
 
-__all__ = ["Composition", "Wish"]
+__all__ = ["GROUPS", "Composition", "Wish"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +22,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from genmatter.domains.crystal.chemistry import charges, rank, table
+from genmatter.domains.crystal import balance
+from genmatter.domains.crystal.listing import Elements, Listing, listed, order
 from genmatter.domains.crystal.represent import MOST_ELEMENT, CrystalBatch
 from genmatter.nn.embed import sinusoidal
 from genmatter.nn.mlp import mlp
@@ -45,47 +49,56 @@ class Wish:
         return Wish(self.size[rows], self.asked[rows], self.free[rows], self.told[rows])
 
 
+@dataclass(frozen=True)
+class Step:
+    """What is known where one more element is to be drawn."""
+
+    h: Float[Tensor, "steps c"]
+    """What a network has read so far."""
+    counts: Int[Tensor, "steps elements"]
+    """Atoms of each element so far."""
+    wish: Wish
+
+    @property
+    def left(self) -> Int[Tensor, " steps"]:
+        """How many atoms are left."""
+        return self.wish.size - self.counts.sum(1)
+
+
 class Composition(nn.Module):
-    """The distribution of elements with their numbers of atoms, and of space groups given these.
+    """The distribution of elements with their numbers of atoms.
 
     Args:
         width: Of the networks.
         dropout: Share of their numbers that training hides.
         where: Which of the properties of a batch it is told.
         elements: Atomic numbers that may be drawn; any where None.
-        groups: Whether space groups are known.
     """
 
     order: Tensor
-    known: Tensor
     absent: Tensor
 
     def __init__(
         self, width: int, dropout: float, where: Sequence[int] = (),
-        elements: Sequence[int] | None = None, *, groups: bool = False,
+        elements: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.width, self.where = width, list(where)
-        order = torch.from_numpy(rank()).argsort()[:MOST_ELEMENT]
-        known = torch.cat([torch.from_numpy(table()), torch.from_numpy(charges())], 1)[order]
         here = range(1, MOST_ELEMENT + 1) if elements is None else elements
-        for name, x in {
-            "order": order, "known": known.float(),
-            "absent": ~torch.isin(order, torch.tensor(list(here))),
-        }.items():  # fmt: skip
-            self.register_buffer(name, x, persistent=False)
-        self.state = nn.Linear(2 * MOST_ELEMENT + known.shape[1] + 2 * width, width)
-        self.told = nn.Linear(MOST_ELEMENT + 1 + GROUPS + 2 * len(self.where), width)
+        self.register_buffer("order", order(), persistent=False)
+        absent = ~torch.isin(self.order, torch.tensor(list(here)))
+        self.register_buffer("absent", absent, persistent=False)
+        told = MOST_ELEMENT + 1 + GROUPS + 2 * len(self.where)
+        self.read = Listing(width, told, dropout)
         self.body = nn.Sequential(
-            nn.SiLU(), nn.Dropout(dropout), mlp(width, width, width, activation=nn.SiLU),
-            nn.SiLU(), nn.Dropout(dropout),
-        )  # fmt: skip
-        self.element = nn.Linear(known.shape[1], width)
-        self.own = nn.Embedding(MOST_ELEMENT, width)
-        self.which = nn.Linear(width, width)
+            nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout)
+        )
+        self.element, self.which = Elements(width), nn.Linear(width, width)
         self.many = mlp(2 * width, width, width + 1, activation=nn.SiLU)
         self.number = mlp(width, width, width, activation=nn.SiLU)
-        self.group = nn.Linear(width, GROUPS) if groups else None
+        self.count_which, self.count_many = (nn.Linear(width, balance.FACTS) for _ in range(2))
+        for layer in (self.count_which, self.count_many):
+            nn.init.zeros_(layer.weight)
 
     def counts(self, types: Int[Tensor, "n atoms"]) -> Int[Tensor, "n elements"]:
         """Returns how many atoms of each element there are, in the order of electronegativity."""
@@ -112,12 +125,14 @@ class Composition(nn.Module):
     def log_prob(self, counts: Int[Tensor, "n elements"], wish: Wish) -> Float[Tensor, " n"]:
         """Returns ln p of compositions, in nats; minus infinity of what is not asked for."""
         row, element = counts.nonzero(as_tuple=True)
+        many = (counts > 0).sum(1)
+        place = torch.arange(len(row), device=row.device) - (many.cumsum(0) - many)[row]
         before = torch.arange(MOST_ELEMENT, device=counts.device) < element[:, None]
-        state, wish = counts[row] * before, wish[row]
-        h = self._read(state, wish)
-        which = self._which(h, state, wish)[torch.arange(len(row)), element]
-        many = self._many(h, state, element, wish)[torch.arange(len(row)), counts[row, element]]
-        return which.new_zeros(len(counts)).index_add(0, row, which + many)
+        h = self.body(self.read(counts, wish.size, wish.told))[row, place]
+        step = Step(h, counts[row] * before, wish[row])
+        which = self._which(step).gather(1, element[:, None])
+        number = self._many(step, element).gather(1, counts[row, element][:, None])
+        return which.new_zeros(len(counts)).index_add(0, row, (which + number)[:, 0])
 
     @torch.no_grad()
     def draw(
@@ -133,69 +148,53 @@ class Composition(nn.Module):
         both = [wish] if blank is None else [wish, replace(wish, told=blank.told)]
         state = torch.zeros_like(wish.asked, dtype=torch.long)
         while (left := (state.sum(1) < wish.size).nonzero()[:, 0]).numel():
-            now, some = state[left], [w[left] for w in both]
-            read = [self._read(now, w) for w in some]
-            ways = zip(read, some, strict=True)
-            element = _drawn([self._which(h, now, w, self.absent) for h, w in ways], guidance)
-            ways = zip(read, some, strict=True)
-            state[left, element] = _drawn(
-                [self._many(h, now, element, w, self.absent) for h, w in ways], guidance
-            )
+            steps = [self.step(state[left], w[left]) for w in both]
+            element = drawn([self._which(s, self.absent) for s in steps], guidance)
+            number = drawn([self._many(s, element, self.absent) for s in steps], guidance)
+            state[left, element] = number
         return state
 
-    def log_group(
-        self, counts: Int[Tensor, "n elements"], wish: Wish
-    ) -> Float[Tensor, "n groups"]:
-        """Returns ln p of each space group; minus infinity of 0, which is none."""
-        assert self.group is not None, "space groups are not known"
-        logits = self.group(self._read(counts, wish))
-        none = torch.arange(GROUPS, device=logits.device) == 0
-        return logits.masked_fill(none, -torch.inf).log_softmax(-1)
+    def step(self, counts: Int[Tensor, "steps elements"], wish: Wish) -> Step:
+        """Returns what is known where these elements are drawn, and others are not."""
+        read = self.body(self.read(counts, wish.size, wish.told))
+        last = (counts > 0).sum(1)
+        return Step(read[torch.arange(len(read), device=read.device), last], counts, wish)
 
-    @torch.no_grad()
-    def draw_group(self, counts: Int[Tensor, "n elements"], wish: Wish) -> Int[Tensor, " n"]:
-        """Draws a space group for each composition."""
-        return _drawn([self.log_group(counts, wish)], 1.0)
-
-    def _read(self, state: Int[Tensor, "steps elements"], wish: Wish) -> Float[Tensor, "steps c"]:
-        """Returns what is known where the elements of a state are drawn and others are not."""
-        size, left = wish.size, wish.size - state.sum(1)
-        share = state / size[:, None]
-        parts = [
-            share, (state > 0).float(), share @ self.known,
-            sinusoidal(size.float(), self.width), sinusoidal(left.float(), self.width),
-        ]  # fmt: skip
-        return self.body(self.state(torch.cat(parts, 1)) + self.told(wish.told))
-
-    def _which(
-        self, h: Tensor, state: Tensor, wish: Wish, absent: Tensor | None = None
-    ) -> Float[Tensor, "steps elements"]:
+    def _which(self, step: Step, absent: Tensor | None = None) -> Float[Tensor, "steps elements"]:
         """Returns ln p of the element that comes next."""
-        here = torch.arange(MOST_ELEMENT, device=h.device)
-        last = torch.where(state > 0, here, -1).amax(1)
-        right = _following(last, wish, absent)
-        right &= wish.free[:, None] | (right.cumsum(1) == 1)
-        logits = self.which(h) @ self._elements().T
+        here = torch.arange(MOST_ELEMENT, device=step.h.device)
+        last = torch.where(step.counts > 0, here, -1).amax(1)
+        right = _following(last, step.wish, absent)
+        right &= step.wish.free[:, None] | (right.cumsum(1) == 1)
+        facts = balance.of_elements(_states(step.counts), step.left.tolist()).to(step.h)
+        logits = self.which(step.h) @ self.element().T
+        logits = logits + (facts * self.count_which(step.h)[:, None]).sum(-1)
         return logits.masked_fill(~right, -torch.inf).log_softmax(-1)
 
     def _many(
-        self, h: Tensor, state: Tensor, element: Int[Tensor, " steps"], wish: Wish,
-        absent: Tensor | None = None,
-    ) -> Float[Tensor, "steps numbers"]:  # fmt: skip
+        self, step: Step, element: Int[Tensor, " steps"], absent: Tensor | None = None
+    ) -> Float[Tensor, "steps numbers"]:
         """Returns ln p of 0, 1, 2 .. atoms of an element; minus infinity of 0."""
-        left = wish.size - state.sum(1)
+        left, wish = step.left, step.wish
         after = _following(element, wish, absent).sum(1)
         spare = left - torch.where(wish.free, 0, after)
-        k = torch.arange(int(left.max() if len(left) else 0) + 1, device=h.device)
+        k = torch.arange(int(left.max() if len(left) else 0) + 1, device=left.device)
         right = torch.where((after > 0)[:, None], k <= spare[:, None], k == left[:, None])
         # the last element may only be begun where it can take the rest
-        ask = self.many(torch.cat([h, self._elements()[element]], 1))
+        ask = self.many(torch.cat([step.h, self.element()[element]], 1))
+        states = _states(step.counts)
+        facts = balance.of_numbers(states, left.tolist(), element.tolist()).to(step.h)
         logits = ask[:, 1:] @ self.number(sinusoidal(k.float(), self.width)).T
         logits = logits + ask[:, :1] * (k == left[:, None])
+        logits = logits + (facts * self.count_many(step.h)[:, None]).sum(-1)
         return logits.masked_fill(~right | (k == 0), -torch.inf).log_softmax(-1)
 
-    def _elements(self) -> Float[Tensor, "elements c"]:
-        return self.element(self.known) + self.own.weight
+
+def _states(counts: Int[Tensor, "steps elements"]) -> list[balance.State]:
+    """Returns compositions as elements with their numbers of atoms."""
+    elements, numbers, many = (x.tolist() for x in listed(counts))
+    rows = zip(elements, numbers, many, strict=True)
+    return [tuple(zip(e[:k], n[:k], strict=True)) for e, n, k in rows]
 
 
 def _following(
@@ -208,7 +207,7 @@ def _following(
     return later & (wish.free[:, None] | wish.asked)
 
 
-def _drawn(ways: Sequence[Float[Tensor, "n choices"]], guidance: float) -> Int[Tensor, " n"]:
+def drawn(ways: Sequence[Float[Tensor, "n choices"]], guidance: float = 1.0) -> Int[Tensor, " n"]:
     """Draws from ln p, guided from the second where there is one."""
     log_p = ways[0]
     if len(ways) > 1:

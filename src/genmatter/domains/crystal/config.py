@@ -186,7 +186,7 @@ class CrystalCompositionConfig:
 
     width: Annotated[int, arg(name="composition.width")] = 128
     """Of their hidden layers."""
-    dropout: Annotated[float, arg(name="composition.dropout")] = 0.2
+    dropout: Annotated[float, arg(name="composition.dropout")] = 0.3
     """Share of their numbers that training hides."""
 
 

@@ -37,6 +37,7 @@ from genmatter.domains.crystal.composition import Composition
 from genmatter.domains.crystal.config import CrystalLatentDiffusionConfig, CrystalSamplingConfig
 from genmatter.domains.crystal.layout import Layout
 from genmatter.domains.crystal.represent import CrystalBatch, CrystalTensors
+from genmatter.domains.crystal.space_groups import SpaceGroups
 from genmatter.domains.crystal.spacing import Spacing
 from genmatter.domains.crystal.vae import CrystalVAE
 from genmatter.domains.crystal.velocity import Velocity
@@ -84,16 +85,13 @@ def blank(batch: CrystalBatch) -> CrystalBatch:
     return Hiding(1.0, 1.0)(batch)
 
 
-def _groupless(batch: CrystalBatch) -> CrystalBatch:
-    return batch.replace(space_group=torch.zeros_like(batch.space_group))
-
-
 class LatentDiffusion(Generative[CrystalBatch]):
     """Draws compositions, and with a flow the latents of a VAE, which stays as it is.
 
     Args:
         vae: The first stage.
-        composition: Draws elements with their numbers of atoms, and space groups.
+        composition: Draws elements with their numbers of atoms.
+        groups: Draws space groups, where any are known.
         denoiser: The velocity with its path.
         sampler: How noise is turned into latents.
         hiding: What training hides.
@@ -109,6 +107,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         self,
         vae: CrystalVAE,
         composition: Composition,
+        groups: SpaceGroups | None,
         denoiser: Denoiser,
         sampler: Sampler,
         hiding: Hiding,
@@ -120,7 +119,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
     ) -> None:
         super().__init__()
         self.vae = vae.requires_grad_(False)
-        self.composition, self.denoiser = composition, denoiser
+        self.composition, self.groups, self.denoiser = composition, groups, denoiser
         self.sampler, self.hiding = sampler, hiding
         self.guidance, self.level, self.temperature = guidance, level, temperature
         self.settle, self.spacing = settle, Spacing()
@@ -185,9 +184,8 @@ class LatentDiffusion(Generative[CrystalBatch]):
         """Returns -ln p of compositions, and of space groups given these where any are known."""
         counts = self.composition.counts(batch.atom_types)
         found = {"composition": -self.composition.log_prob(counts, self.composition.wish(wished))}
-        if self.composition.group is not None:
-            wish = self.composition.wish(_groupless(wished))
-            each = self.composition.log_group(counts, wish)
+        if self.groups is not None:
+            each = self.groups.log_prob(counts, wished)
             own = each.gather(1, batch.space_group.clamp_min(1)[:, None])[:, 0]
             found["space_group"] = torch.where(batch.space_group > 0, -own, 0.0)
         return found
@@ -220,9 +218,8 @@ class LatentDiffusion(Generative[CrystalBatch]):
             counts[lack] = it.draw(wish, without, self.guidance)
             types = torch.where(lack[:, None], it.types(counts, given.mask), types)
         group = given.space_group
-        if it.group is not None:
-            drawn = it.draw_group(counts, it.wish(_groupless(given)))
-            group = torch.where(group > 0, group, drawn)
+        if self.groups is not None:
+            group = torch.where(group > 0, group, self.groups.draw(counts, given))
         return given.replace(atom_types=types, space_group=group)
 
     def to_latent(self, batch: CrystalBatch) -> Tensor:
@@ -283,11 +280,10 @@ def build(
     )  # fmt: skip
     if s.level > vae.noise:
         raise ConfigError(f"the decoder undoes noise up to {vae.noise:g}, not {s.level:g}")
-    composition = Composition(
-        c.composition.width, c.composition.dropout, where, r.elements, groups=r.groups
-    )
+    how = c.composition.width, c.composition.dropout, where
     return LatentDiffusion(
-        vae, composition, Denoiser(net, path, velocity), _sampler(s),
+        vae, Composition(*how, r.elements), SpaceGroups(*how) if r.groups else None,
+        Denoiser(net, path, velocity), _sampler(s),
         Hiding(c.hide_all, c.hide_each, c.hide_group), guidance=s.guidance,
         level=s.level, temperature=s.temperature, settle=s.settle,
     )  # fmt: skip
