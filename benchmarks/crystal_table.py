@@ -176,13 +176,17 @@ def _scores(it: Trained, objects: Crystals) -> Row:
 
 
 def prediction(run: Path, n: int, sampling: dict[str, Any]) -> Rows:
-    """Predicts structures of held-out compositions, beside random coordinates in their cells."""
+    """Predicts structures of held-out compositions, beside what needs no model of structures."""
     it = api.load(run, **sampling)
     test = it.splits.test
     small = (test.counts <= SMALL).nonzero()[:, 0]
     targets = test[small[torch.linspace(0, len(small) - 1, min(n, len(small))).long()]]
     blind = [_blind(targets[torch.tensor([k] * EACH)], k) for k in range(len(targets))]
-    rows = {f"**{FLOW}**": _proposed(it, targets), "random coordinates in the true cell": blind}
+    rows = {
+        f"**{FLOW}**": _proposed(it, targets),
+        "training crystals nearest by formula": _nearest(it, targets),
+        "random coordinates in the true cell": blind,
+    }
     return {
         name: {k: s.value for k, s in structure_prediction(targets, each).items()}
         | {"volume error": _volume_error(targets, each)}
@@ -196,6 +200,21 @@ def _proposed(it: Trained, targets: Crystals) -> list[Crystals]:
     with stream(0, "prediction"), torch.no_grad():
         found = it.representation.decode(it.model.sample(type(given[0]).cat(given)))
     return [found[rows] for rows in torch.arange(len(found)).split(EACH)]
+
+
+def _nearest(it: Trained, targets: Crystals) -> list[Crystals]:
+    """Returns the templates that are nearest to each target, with its elements in their places."""
+    model: Any = it.model
+    batch = it.representation.encode(targets)
+    with torch.no_grad():
+        near = model.templates.near(model.composition.counts(batch.atom_types))
+    found = []
+    for k, row in enumerate(near):
+        best = row.topk(min(EACH, max(int(row.isfinite().sum()), 1))).indices
+        some = batch[torch.full((len(best),), k)]
+        told = model.templates.taken(best, row[best].isfinite(), some)
+        found.append(it.representation.decode(told.crystals))
+    return found
 
 
 def _asking(it: Trained, numbers: Any) -> Any:

@@ -53,6 +53,11 @@ def asking(n, size, system=(), group=0, wanted=NAN):
     )
 
 
+def far(n):
+    """Returns what templates say where there are none."""
+    return torch.zeros(n, GROUPS)
+
+
 def every(it, size, system):
     """Returns all compositions of exactly these elements."""
     some = [c for c in product(range(1, size), repeat=len(system)) if sum(c) == size]
@@ -146,11 +151,12 @@ def test_guidance_moves_what_is_told_away_from_what_is_not(it):
 
 def test_space_groups_add_up_to_one_and_none_is_no_group(it, groups):
     some = every(it, 5, SYSTEM)
-    p = groups.log_prob(some, asking(len(some), 5)).exp()
+    p = groups.log_prob(some, asking(len(some), 5), far(len(some))).exp()
     torch.testing.assert_close(p.sum(1), torch.ones(len(some)))
     assert (p[:, 0] == 0).all()
     with stream("groups"):
-        found = groups.draw(some.repeat(200, 1), asking(200 * len(some), 5))
+        many = 200 * len(some)
+        found = groups.draw(some.repeat(200, 1), asking(many, 5), far(many))
     assert found.min() >= 1
     assert found.max() < GROUPS
 
@@ -168,10 +174,19 @@ def test_what_is_told_changes_the_probabilities(it):
 def test_space_groups_depend_on_the_composition_and_on_what_is_wanted(it, groups):
     """On what is there, each time with the same elements, and in which order it stands."""
     some = every(it, 5, SYSTEM)
-    p = groups.log_prob(some, asking(len(some), 5)).exp()
+    p = groups.log_prob(some, asking(len(some), 5), far(len(some))).exp()
     assert (p[0] - p[1:]).abs().amax(1).min() > 1e-4
-    other = groups.log_prob(some, asking(len(some), 5, wanted=1.0)).exp()
+    other = groups.log_prob(some, asking(len(some), 5, wanted=1.0), far(len(some))).exp()
     assert (p - other).abs().amax(1).min() > 1e-4
+
+
+def test_templates_speak_for_their_space_groups(it, groups):
+    some, near = every(it, 5, SYSTEM)[:1], far(1)
+    near[0, 62] = 100.0
+    before, after = (groups.log_prob(some, asking(1, 5), x)[0] for x in (far(1), near))
+    odds = torch.log((groups.floor.exp() + 100) / groups.floor.exp())
+    moved = (after[62] - after[61]) - (before[62] - before[61])
+    torch.testing.assert_close(moved, odds)
 
 
 def test_nothing_behind_a_composition_changes_what_is_read_of_it(it, groups):
@@ -180,7 +195,7 @@ def test_nothing_behind_a_composition_changes_what_is_read_of_it(it, groups):
     both, alone = asking(2, 4), asking(1, 4)
     for found, one in (
         (it.log_prob(counts, it.wish(both)), it.log_prob(counts[:1], it.wish(alone))),
-        (groups.log_prob(counts, both), groups.log_prob(counts[:1], alone)),
+        (groups.log_prob(counts, both, far(2)), groups.log_prob(counts[:1], alone, far(1))),
     ):
         torch.testing.assert_close(found[:1], one)
 

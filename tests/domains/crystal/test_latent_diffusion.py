@@ -7,15 +7,17 @@ import pytest
 import torch
 
 from genmatter.config import replaced
-from genmatter.domains.crystal import data, latent_diffusion, vae
+from genmatter.domains.crystal import data, vae
 from genmatter.domains.crystal.config import (
     CrystalDataConfig,
     CrystalLatentDiffusionConfig,
     CrystalVAEConfig,
 )
 from genmatter.domains.crystal.elements import SYMBOLS
-from genmatter.domains.crystal.latent_diffusion import Hiding, build
+from genmatter.domains.crystal.hiding import Hiding, blank
+from genmatter.domains.crystal.latent_diffusion import build
 from genmatter.domains.crystal.represent import CrystalTensors
+from genmatter.domains.crystal.templates import Templates
 from genmatter.domains.crystal.velocity import Pairs
 from genmatter.errors import ConfigError
 from genmatter.maths.noise import stream
@@ -53,6 +55,13 @@ def made(fitted, batch, *, alive=True, **changes):
     return it.eval()
 
 
+def told(it, batch, *, alone=False):
+    """Returns what the flow is told of crystals: with templates, or without."""
+    near = it._near(batch, others=True)
+    hide = torch.full_like(batch.num_atoms, alone, dtype=torch.bool)
+    return it._told(batch, it.templates.draw(near, batch, hide))
+
+
 def test_it_draws_coordinates_of_atoms_and_one_cell(fitted, batch):
     """All that types say is left out: three units of an atom and six of a crystal remain."""
     it = made(fitted, batch)
@@ -61,17 +70,21 @@ def test_it_draws_coordinates_of_atoms_and_one_cell(fitted, batch):
     assert it.layout.said[9:].all()
 
 
-def test_copies_by_its_states_are_those_of_the_first_stage(fitted, batch):
+@pytest.mark.parametrize("alone", [True, False])
+def test_copies_by_its_states_are_those_of_the_first_stage(fitted, batch, alone):
     it = made(fitted, batch)
-    z = it.layout.latents(it._state(batch), batch.atom_types)
+    known = told(it, batch, alone=alone)
+    assert known.template.there.any() != alone
+    z = it._latents(it._state(batch, known), known)
     a, b = (it.vae.from_latent(x, batch) for x in (z, it.vae.to_latent(batch)))
     torch.testing.assert_close(a.lengths, b.lengths, atol=0.05, rtol=0.02)
-    torch.testing.assert_close(a.frac_coords, b.frac_coords, atol=0.02, rtol=0)
+    gap = a.frac_coords - b.frac_coords
+    assert (gap - gap.round()).abs().max() < 0.02
 
 
 def test_an_untrained_flow_errs_by_what_there_is(fitted, batch):
     """A velocity of nothing has the squared error of data and noise of unit spread."""
-    it = made(fitted, batch, alive=False)
+    it = made(fitted, batch, alive=False, hide_template=1.0).train()
     with stream("a"):
         found = it.loss(batch, math.inf).terms
     for name in ("flow", "flow_cell"):
@@ -83,7 +96,7 @@ def test_compositions_cost_their_exact_log_likelihood(fitted, batch):
     it = made(fitted, batch)
     found = it.loss(batch, math.inf).terms["composition"]
     model = it.composition
-    counts, wish = model.counts(batch.atom_types), model.wish(latent_diffusion.blank(batch))
+    counts, wish = model.counts(batch.atom_types), model.wish(blank(batch))
     torch.testing.assert_close(found, -model.log_prob(counts, wish))
     assert (found > 0).all()
 
@@ -93,7 +106,7 @@ def test_training_learns_compositions_from_every_crystal(fitted, batch):
     it = made(fitted, batch, hide_all=0.0, hide_each=0.0).train()
     it.composition.eval()  # no dropout
     model, counts = it.composition, it.composition.counts(batch.atom_types)
-    ways = [model.wish(x) for x in (latent_diffusion.blank(batch), batch)]
+    ways = [model.wish(x) for x in (blank(batch), batch)]
     halves = torch.stack([-model.log_prob(counts, w) for w in ways])
     assert (halves[0] - halves[1]).min() > 0.1
     found = it.loss(batch, 0.0).terms["composition"]
@@ -153,10 +166,12 @@ def test_rows_do_not_see_each_other(fitted, batch):
     it = made(fitted, batch)
     x = torch.randn(*batch.mask.shape, 16) * batch.mask[..., None]
     t = torch.full((1,), 0.7)
-    together = it.net(x, t, batch)
     row = int(batch.num_atoms.argmin())
     alone = batch[torch.tensor([row])]
-    found = it.net(x[row : row + 1, : int(alone.num_atoms)], t, alone)
+    with stream("draw"):
+        it.templates.metric.weight.data.mul_(100)  # the nearest template, always
+        together = it.net(x, t, told(it, batch))
+        found = it.net(x[row : row + 1, : int(alone.num_atoms)], t, told(it, alone))
     torch.testing.assert_close(
         together[row, : int(alone.num_atoms)], found[0], atol=1e-5, rtol=1e-5
     )
@@ -199,9 +214,8 @@ def test_wishes_change_what_is_drawn(fitted, batch):
 def test_guidance_is_a_line_from_what_is_not_told(fitted, batch):
     given = fitted.prompt(3, replaced(TINY, {"formula": "LiFeO2", "target": ("density=9",)}))
     t, x = torch.tensor(0.8), torch.randn(3, 4, 16)
-    found = {
-        w: made(fitted, batch, guidance=w)._field(given, given)(x, t).data for w in (0.0, 1.0, 2.0)
-    }
+    each = {w: made(fitted, batch, guidance=w) for w in (0.0, 1.0, 2.0)}
+    found = {w: it._field(told(it, given, alone=True), given)(x, t).data for w, it in each.items()}
     torch.testing.assert_close(
         found[2.0] - found[1.0], found[1.0] - found[0.0], atol=1e-4, rtol=1e-4
     )
@@ -215,6 +229,50 @@ def test_guidance_towards_nothing_asks_once(fitted, batch, monkeypatch):
     monkeypatch.setattr(type(it.net), "forward", lambda *a: asked.append(1) or forward(*a))
     it.sample(fitted.prompt(2, TINY))
     assert len(asked) == it.network_calls == TINY.sampling.steps
+
+
+def test_samples_are_the_template_where_the_network_says_nothing(fitted, batch):
+    """Untrained and sure that crystals lie where their templates do, it gives these back."""
+    it = made(fitted, batch, alive=False, level=0.0)
+    it.settle = 0
+    it.net.gate.bias.data.fill_(-20.0)
+    it.templates.metric.weight.data.mul_(100)
+    given = batch.replace(
+        frac_coords=torch.zeros_like(batch.frac_coords),
+        wanted=torch.full_like(batch.wanted, math.nan),
+    )
+    found, known = it.sample(given), it.vae.denoised(it.to_latent(batch), batch, 0.0)
+    gap = found.frac_coords - known.frac_coords
+    assert (gap - gap.round()).abs().max() < 0.02
+    torch.testing.assert_close(found.lengths, known.lengths, atol=0.1, rtol=0.02)
+    it.copy = False
+    free = it.sample(given)
+    assert (free.lengths - known.lengths).abs().max() > 0.5
+
+
+def test_a_template_is_another_formula_in_training_and_hidden_by_chance(fitted, batch):
+    it = made(fitted, batch, hide_template=0.25).train()
+    many = type(batch).cat([batch] * 50)
+    near = it._near(many, others=True)
+    able = near.isfinite().any(1)
+    there = it._shown(many, blank(many), near).template.there
+    assert not there[~able].any()
+    assert float(there[able].float().mean()) == pytest.approx(0.75, abs=0.04)
+    assert torch.equal(it.eval()._shown(many, many, near).template.there, able)
+
+
+def test_the_flow_sees_its_template(fitted, batch):
+    it = made(fitted, batch)
+    known = told(it, batch)
+    row = known.template.there
+    x, t = torch.randn(*batch.mask.shape, 16), torch.tensor([0.9])
+    a = it.net(x, t, known)
+    moved = dataclasses.replace(known, latents=known.latents + 0.3 * row[:, None, None])
+    types = known.template.types.roll(1, 1) * (known.template.types > 0)
+    other = dataclasses.replace(known, template=dataclasses.replace(known.template, types=types))
+    for b in (it.net(x, t, moved), it.net(x, t, other)):
+        assert (a - b)[row].abs().amax((1, 2)).min() > 1e-6
+        torch.testing.assert_close(a[~row], b[~row])
 
 
 def test_training_hides_what_it_could_tell(batch):
@@ -245,7 +303,9 @@ def test_its_latents_are_those_of_the_first_stage(fitted, batch):
 
 
 def test_diagnostics_are_means_over_atoms(fitted, batch):
-    found = made(fitted, batch, alive=False).diagnostics(batch)
+    it = made(fitted, batch, alive=False)
+    it.templates = Templates()  # of nothing
+    found = it.diagnostics(batch)
     quarters = [f"{name}_quarter_{k}" for k in range(1, 5) for name in ("flow", "cell")]
     assert list(found) == ["composition", *quarters]
     assert all(0.4 < found[name] < 2.5 for name in quarters)
@@ -254,9 +314,10 @@ def test_diagnostics_are_means_over_atoms(fitted, batch):
 def test_the_flow_is_told_the_space_group_by_chance(fitted, batch):
     it = made(fitted, batch, hide_group=0.25).train()
     many = type(batch).cat([batch.replace(space_group=torch.full((len(batch),), 225))] * 50)
-    hidden = it._shown(many, latent_diffusion.blank(many)).space_group == 0
+    near = it._near(many, others=True)
+    hidden = it._shown(many, blank(many), near).batch.space_group == 0
     assert float(hidden.float().mean()) == pytest.approx(0.25, abs=0.04)
-    assert (it.eval()._shown(many, many).space_group == 225).all()
+    assert (it.eval()._shown(many, many, near).batch.space_group == 225).all()
 
 
 def test_samplers_differ(fitted, batch):
@@ -284,7 +345,7 @@ def test_what_cannot_be_is_refused(fitted, batch, change, says):
 def test_it_is_told_the_conditions_that_are_named(fitted, batch):
     assert made(fitted, batch).net.where == [0, 1]
     assert made(fitted, batch, conditions=("volume_per_atom",)).net.where == [1]
-    assert latent_diffusion.blank(batch).wanted.isnan().all()
+    assert blank(batch).wanted.isnan().all()
 
 
 def test_pairs_are_told_by_distance_and_whole_cells_change_nothing():

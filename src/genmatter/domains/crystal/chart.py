@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genmatter.domains.crystal.chemistry import table
 from genmatter.domains.crystal.represent import MOST_ELEMENT, CrystalBatch
+from genmatter.maths.lattice import wrapped
 from genmatter.nn.packed import Places
 
 SPREAD = math.sqrt(12)
@@ -62,6 +63,10 @@ class Chart(nn.Module):
     def frac(self, z: Float[Tensor, "places latent"]) -> Float[Tensor, "places 3"]:
         """Returns the coordinates at latents."""
         return z[:, :3] / SPREAD + 0.5
+
+    def between(self, gap: Float[Tensor, "n atoms latent"]) -> Float[Tensor, "n atoms latent"]:
+        """Returns differences of latents, in coordinates along the shortest way."""
+        return torch.cat([SPREAD * wrapped(gap[..., :3] / SPREAD), gap[..., 3:]], -1)
 
     def lattice(self, z: Float[Tensor, "n latent"]) -> Float[Tensor, "n 6"]:
         """Returns scaled lengths and angles at mean latents; those of the data without room."""

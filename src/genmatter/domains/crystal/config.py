@@ -87,6 +87,9 @@ class CrystalSamplingConfig:
     (crystal/latent_diffusion)."""
     level: float = 0.0
     """Noise, in standard deviations of the latents, that the decoder takes latents to have."""
+    templates: bool = True
+    """Draw after training crystals of the same pattern, where there are any
+    (crystal/latent_diffusion)."""
     relax: int = 0
     """How many crystals are brought to rest, the first ones: of those that an evaluation scores,
     of samples, of the steps between two (with the extra `relax`)."""
@@ -214,7 +217,7 @@ class CrystalLatentDiffusionConfig(Config):
     """Width of the hidden layer of each."""
     dropout: float = 0.0
     """Share of the numbers between layers that training hides."""
-    low: float = 0.03
+    low: float = 0.01
     """Noise over signal at the cleanest level."""
     high: float = 10.0
     """The same at the start of sampling."""
@@ -224,6 +227,8 @@ class CrystalLatentDiffusionConfig(Config):
     """Chance that, of the others, elements, the space group or a property is no wish."""
     hide_group: float = 0.5
     """Share of the training crystals whose space group the flow is not told."""
+    hide_template: float = 0.2
+    """Share of the training crystals for which the flow is given no template."""
     conditions: tuple[str, ...] = ()
     """Properties that the model is told; all that are known where empty."""
 

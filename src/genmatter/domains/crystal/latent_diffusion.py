@@ -1,12 +1,14 @@
 r"""Composition, then structure: a model of formulas, and a flow in the latent space of a VAE.
 
-.. math:: p(c, g, x | N) = p(c | N)\, p(g | c)\, p(x | c, g)
+.. math:: p(c, g, r, x | N) = p(c | N)\, p(g | c)\, p(r | c, g)\, p(x | c, g, r)
 
-What a crystal of N atoms is made of, c, is drawn first, element by element (`composition`), and
-its space group g, where these are known. A transformer over atoms that knows both then draws the
-structure x: a flow from noise to those numbers of the latents of a frozen VAE that types leave
-open (`layout`). So samples have exactly the composition that was drawn, and structure prediction,
-where a formula is asked for, is the same without the first step.
+What a crystal of N atoms is made of, c, is drawn first, element by element (`composition`), then
+its space group g, where these are known, and a training crystal r of that group, of elements that
+are alike, after which it is drawn (`templates`). A transformer over atoms that knows these then
+draws the structure x: a flow from noise to those numbers of the latents of a frozen VAE that
+types leave open (`layout`), as differences from the template where there is one. So samples have
+exactly the composition that was drawn, and structure prediction, where a formula is asked for, is
+the same without the first step.
 
 The composition is told of elements, space groups and properties that are wanted, and the flow of
 the latter two. Training hides these by chance, so that one network draws with and without them,
@@ -22,10 +24,10 @@ References:
     | https://arxiv.org/abs/2212.09748
 """
 
-__all__ = ["Hiding", "LatentDiffusion", "build"]
+__all__ = ["LatentDiffusion", "build"]
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,12 +37,14 @@ from torch import Tensor
 from genmatter.config import closest
 from genmatter.domains.crystal.composition import Composition
 from genmatter.domains.crystal.config import CrystalLatentDiffusionConfig, CrystalSamplingConfig
+from genmatter.domains.crystal.hiding import Hiding, blank
 from genmatter.domains.crystal.layout import Layout
 from genmatter.domains.crystal.represent import CrystalBatch, CrystalTensors
 from genmatter.domains.crystal.space_groups import SpaceGroups
 from genmatter.domains.crystal.spacing import Spacing
+from genmatter.domains.crystal.templates import Template, Templates
 from genmatter.domains.crystal.vae import CrystalVAE
-from genmatter.domains.crystal.velocity import Velocity
+from genmatter.domains.crystal.velocity import Told, Velocity
 from genmatter.errors import ConfigError
 from genmatter.generative.diffusion import Denoiser, velocity
 from genmatter.generative.path import Arc
@@ -52,39 +56,6 @@ NATS = 0.02
 not decide how much of a step is clipped. The networks share no weights."""
 
 
-@dataclass(frozen=True)
-class Hiding:
-    """What training hides of what it could tell.
-
-    Args:
-        everything: Share of the crystals of which no wish is told.
-        each: Chance that, of the others, elements, the space group or a property is hidden.
-        group: Share of the crystals whose space group the flow is not told, whatever is wished.
-    """
-
-    everything: float
-    each: float
-    group: float = 0.0
-
-    def __call__(self, batch: CrystalBatch) -> CrystalBatch:
-        """Draws for each crystal what is told of it; types are not its matter."""
-        n, device = len(batch), batch.mask.device
-        blank = torch.rand(n, 1, device=device) < self.everything
-        elements = blank | (torch.rand(n, 1, device=device) < self.each)
-        group = blank | (torch.rand(n, 1, device=device) < self.each)
-        wanted = blank | (torch.rand_like(batch.wanted) < self.each)
-        return batch.replace(
-            elements=batch.elements.masked_fill(elements, torch.nan),
-            space_group=batch.space_group * ~group[:, 0],
-            wanted=batch.wanted.masked_fill(wanted, torch.nan),
-        )
-
-
-def blank(batch: CrystalBatch) -> CrystalBatch:
-    """Returns crystals of which no wish is told."""
-    return Hiding(1.0, 1.0)(batch)
-
-
 class LatentDiffusion(Generative[CrystalBatch]):
     """Draws compositions, and with a flow the latents of a VAE, which stays as it is.
 
@@ -92,6 +63,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         vae: The first stage.
         composition: Draws elements with their numbers of atoms.
         groups: Draws space groups, where any are known.
+        templates: Training crystals after which others are drawn.
         denoiser: The velocity with its path.
         sampler: How noise is turned into latents.
         hiding: What training hides.
@@ -99,6 +71,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         level: Noise that the decoder takes the latents to have, in its units.
         temperature: Scale of the noise that samples begin from.
         settle: Steps in which atoms that are too close are moved apart.
+        copy: Draw after templates, where there are any.
     """
 
     quick_latent = False  # a walk begins at samples, of which each takes many network calls
@@ -108,6 +81,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         vae: CrystalVAE,
         composition: Composition,
         groups: SpaceGroups | None,
+        templates: Templates,
         denoiser: Denoiser,
         sampler: Sampler,
         hiding: Hiding,
@@ -116,10 +90,12 @@ class LatentDiffusion(Generative[CrystalBatch]):
         level: float = 0.0,
         temperature: float = 1.0,
         settle: int = 0,
+        copy: bool = True,
     ) -> None:
         super().__init__()
         self.vae = vae.requires_grad_(False)
-        self.composition, self.groups, self.denoiser = composition, groups, denoiser
+        self.composition, self.groups, self.templates = composition, groups, templates
+        self.denoiser, self.copy = denoiser, copy
         self.sampler, self.hiding = sampler, hiding
         self.guidance, self.level, self.temperature = guidance, level, temperature
         self.settle, self.spacing = settle, Spacing()
@@ -147,8 +123,9 @@ class LatentDiffusion(Generative[CrystalBatch]):
 
     @torch.no_grad()
     def begin(self, batches: Iterable[CrystalBatch]) -> None:
-        """Finds what of the latents is to be drawn, in which units, and how close atoms come."""
+        """Keeps templates; finds what of the latents is drawn, and how close atoms come."""
         batches = list(batches)
+        self.templates.fit(batches, (self.composition.counts(b.atom_types) for b in batches))
         self.spacing.fit(batches)
         self.layout.fit((self.vae.to_latent(b), b.atom_types) for b in batches)
 
@@ -163,36 +140,66 @@ class LatentDiffusion(Generative[CrystalBatch]):
         """
         del epoch
         wished = self.hiding(batch) if self.training else blank(batch)
-        x, n = self._state(batch), len(batch)
+        near, n = self._near(batch, others=True), len(batch)
+        told = self._shown(batch, wished, near)
+        x = self._state(batch, told)
         u = (torch.randperm(n, device=x.device) + torch.rand(1, device=x.device)) / max(n, 1)
         t, eps = self.denoiser.path.at(u.to(x)), self.layout.noise(x, batch.mask)
-        gap = self.denoiser.gap(x, eps, t, self._shown(batch, wished))
+        gap = self.denoiser.gap(x, eps, t, told)
         own, shared = self.layout.errors(gap, batch.mask)
         each = [
-            self._nats(batch, w) for w in ([blank(batch), wished] if self.training else [wished])
+            self._nats(batch, w, near)
+            for w in ([blank(batch), wished] if self.training else [wished])
         ]
         nats = {k: torch.stack([terms[k] for terms in each]).mean(0) for k in each[0]}
         return Loss({"flow": own, "flow_cell": shared} | nats, dict.fromkeys(nats, NATS))
 
-    def _shown(self, batch: CrystalBatch, wished: CrystalBatch) -> CrystalBatch:
-        """Returns what the flow is told: types, wishes, and of many crystals the space group."""
-        hidden = torch.rand(len(batch), device=batch.mask.device) < self.hiding.group
-        group = batch.space_group * ~(hidden & self.training)
-        return batch.replace(space_group=group, wanted=wished.wanted)
+    def _near(self, batch: CrystalBatch, *, others: bool) -> Float[Tensor, "n templates"]:
+        return self.templates.near(self.composition.counts(batch.atom_types), others=others)
 
-    def _nats(self, batch: CrystalBatch, wished: CrystalBatch) -> dict[str, Float[Tensor, " n"]]:
+    def _shown(
+        self, batch: CrystalBatch, wished: CrystalBatch, near: Float[Tensor, "n templates"]
+    ) -> Told:
+        """Returns what the flow is told: types and wishes, and of many group and template."""
+        group, none = (
+            (torch.rand(len(batch), device=batch.mask.device) < share) & self.training
+            for share in (self.hiding.group, self.hiding.template)
+        )
+        template = self.templates.draw(near.detach(), batch, none)
+        shown = batch.replace(space_group=batch.space_group * ~group, wanted=wished.wanted)
+        return self._told(shown, template)
+
+    @torch.no_grad()
+    def _told(self, batch: CrystalBatch, template: Template) -> Told:
+        there = template.there[:, None, None]
+        return Told(batch, template, self.vae.to_latent(template.crystals) * there)
+
+    def _nats(
+        self, batch: CrystalBatch, wished: CrystalBatch, near: Float[Tensor, "n templates"]
+    ) -> dict[str, Float[Tensor, " n"]]:
         """Returns -ln p of compositions, and of space groups given these where any are known."""
         counts = self.composition.counts(batch.atom_types)
         found = {"composition": -self.composition.log_prob(counts, self.composition.wish(wished))}
         if self.groups is not None:
-            each = self.groups.log_prob(counts, wished)
+            each = self.groups.log_prob(counts, wished, self.templates.of_groups(near))
             own = each.gather(1, batch.space_group.clamp_min(1)[:, None])[:, 0]
             found["space_group"] = torch.where(batch.space_group > 0, -own, 0.0)
         return found
 
     @torch.no_grad()
-    def _state(self, batch: CrystalBatch) -> Float[Tensor, "n atoms latent"]:
-        return self.layout.state(self.vae.to_latent(batch), batch.mask)
+    def _state(self, batch: CrystalBatch, told: Told) -> Float[Tensor, "n atoms latent"]:
+        """Returns the numbers that the flow draws: from the template, where there is one."""
+        z, there = self.vae.to_latent(batch), told.template.there[:, None, None]
+        gap = z - told.latents
+        gap = gap if self.vae.chart is None else self.vae.chart.between(gap)
+        alone = self.layout.state(z, batch.mask)
+        return torch.where(there, self.layout.along(gap / self.layout.scale, batch.mask), alone)
+
+    def _latents(self, x: Float[Tensor, "n atoms latent"], told: Told) -> Tensor:
+        """Returns the latents of what was drawn."""
+        base = self.layout.state(told.latents, told.batch.mask)
+        there = told.template.there[:, None, None]
+        return self.layout.latents(torch.where(there, base + x, x), told.batch.atom_types)
 
     @torch.no_grad()
     def sample(self, given: CrystalBatch) -> CrystalBatch:
@@ -200,11 +207,14 @@ class LatentDiffusion(Generative[CrystalBatch]):
 
         Types that are known are kept, and so are those that are drawn.
         """
-        told = self.composed(given)
-        x = torch.zeros(*told.mask.shape, self.vae.latent, device=told.mask.device)
-        x = self.temperature * self.layout.noise(x, told.mask)
+        made = self.composed(given)
+        near = self._near(made, others=False)
+        none = torch.full_like(made.num_atoms, not self.copy, dtype=torch.bool)
+        told = self._told(made, self.templates.draw(near, made, none))
+        x = torch.zeros(*made.mask.shape, self.vae.latent, device=made.mask.device)
+        x = self.temperature * self.layout.noise(x, made.mask)
         x = self.sampler(self._field(told, given), self.denoiser.path, x)
-        found = self.vae.denoised(self.layout.latents(x, told.atom_types), told, self.level)
+        found = self.vae.denoised(self._latents(x, told), made, self.level)
         return self.spacing.apart(found, self.settle).replace(space_group=given.space_group)
 
     @torch.no_grad()
@@ -219,7 +229,8 @@ class LatentDiffusion(Generative[CrystalBatch]):
             types = torch.where(lack[:, None], it.types(counts, given.mask), types)
         group = given.space_group
         if self.groups is not None:
-            group = torch.where(group > 0, group, self.groups.draw(counts, given))
+            near = self.templates.of_groups(self.templates.near(counts))
+            group = torch.where(group > 0, group, self.groups.draw(counts, given, near))
         return given.replace(atom_types=types, space_group=group)
 
     def to_latent(self, batch: CrystalBatch) -> Tensor:
@@ -243,8 +254,10 @@ class LatentDiffusion(Generative[CrystalBatch]):
             way, cleanest first, the errors `flow_quarter_k` of atoms and `cell_quarter_k` of what
             they share.
         """
-        found = {k: v.mean().item() for k, v in self._nats(batch, blank(batch)).items()}
-        x, told = self._state(batch), self._shown(batch, blank(batch))
+        near = self._near(batch, others=True)
+        found = {k: v.mean().item() for k, v in self._nats(batch, blank(batch), near).items()}
+        told = self._shown(batch, blank(batch), near)
+        x = self._state(batch, told)
         for k in range(4):
             t = self.denoiser.path.at(((k + torch.rand(len(x), device=x.device)) / 4).to(x))
             gap = self.denoiser.gap(x, self.layout.noise(x, batch.mask), t, told)
@@ -253,13 +266,14 @@ class LatentDiffusion(Generative[CrystalBatch]):
             found[f"cell_quarter_{k + 1}"] = shared.mean().item()
         return found
 
-    def _field(self, told: CrystalBatch, given: CrystalBatch) -> Field:
+    def _field(self, told: Told, given: CrystalBatch) -> Field:
         """Returns the means of data and noise, guided where anything is wished."""
         w, wished = self.guidance, given.space_group > 0
         if w == 1 or not (wished.any() or given.wanted.isfinite().any()):
             return lambda x, t: self.denoiser(x, t, told)
-        group = told.space_group.masked_fill(wished, 0)
-        hidden = told.replace(space_group=group, wanted=torch.full_like(told.wanted, torch.nan))
+        group = told.batch.space_group.masked_fill(wished, 0)
+        unknown = torch.full_like(given.wanted, torch.nan)
+        hidden = replace(told, batch=told.batch.replace(space_group=group, wanted=unknown))
 
         def field(x: Tensor, t: Tensor) -> Estimate:
             with_, without = self.denoiser(x, t, told), self.denoiser(x, t, hidden)
@@ -282,10 +296,10 @@ def build(
         raise ConfigError(f"the decoder undoes noise up to {vae.noise:g}, not {s.level:g}")
     how = c.composition.width, c.composition.dropout, where
     return LatentDiffusion(
-        vae, Composition(*how, r.elements), SpaceGroups(*how) if r.groups else None,
+        vae, Composition(*how, r.elements), SpaceGroups(*how) if r.groups else None, Templates(),
         Denoiser(net, path, velocity), _sampler(s),
-        Hiding(c.hide_all, c.hide_each, c.hide_group), guidance=s.guidance,
-        level=s.level, temperature=s.temperature, settle=s.settle,
+        Hiding(c.hide_all, c.hide_each, c.hide_group, c.hide_template), guidance=s.guidance,
+        level=s.level, temperature=s.temperature, settle=s.settle, copy=s.templates,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Compositions as lists: elements in the order of electronegativity, each with its atoms."""
 
-__all__ = ["Elements", "Listing", "Number", "listed", "order"]
+__all__ = ["Elements", "Listing", "Number", "known", "listed", "order"]
 
 from functools import cache
 
@@ -21,6 +21,13 @@ SMALL = 32
 def order() -> Int[Tensor, " elements"]:
     """Returns atomic numbers in the order of electronegativity."""
     return torch.from_numpy(rank()).argsort()[:MOST_ELEMENT]
+
+
+@cache
+def known() -> Float[Tensor, "elements c"]:
+    """Returns what the periodic table says of elements, in that order: `table`, charges, radii."""
+    told = np.concatenate([table(), charges(), RADII[: len(table()), None]], 1)
+    return torch.from_numpy(told).float()[order()]
 
 
 def listed(
@@ -50,8 +57,7 @@ class Elements(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        known = np.concatenate([table(), charges(), RADII[: len(table()), None]], 1)
-        self.register_buffer("known", torch.from_numpy(known).float()[order()], persistent=False)
+        self.register_buffer("known", known(), persistent=False)
         self.told = nn.Linear(self.known.shape[1], width)
         self.own = nn.Embedding(MOST_ELEMENT, width)
 

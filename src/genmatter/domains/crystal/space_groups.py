@@ -12,9 +12,15 @@ from genmatter.domains.crystal.composition import GROUPS, drawn
 from genmatter.domains.crystal.listing import Listing
 from genmatter.domains.crystal.represent import CrystalBatch
 
+FLOOR = -3.0
+"""Logarithm of what a group has without any template, at the start."""
+
 
 class SpaceGroups(nn.Module):
-    """The distribution of space groups.
+    r"""The distribution of space groups.
+
+    Logits are those of a network plus :math:`\ln(\epsilon + \sum_r K(c, r))`, over the templates r
+    of each group (`templates`), with an :math:`\epsilon` that is learned.
 
     Args:
         width: Of the networks.
@@ -30,22 +36,31 @@ class SpaceGroups(nn.Module):
             nn.Dropout(dropout), nn.Linear(width, 2 * width), nn.SiLU(), nn.Dropout(dropout),
             nn.Linear(2 * width, GROUPS),
         )  # fmt: skip
+        self.floor = nn.Parameter(torch.tensor(FLOOR))
 
     def log_prob(
-        self, counts: Int[Tensor, "n elements"], batch: CrystalBatch
-    ) -> Float[Tensor, "n groups"]:
+        self, counts: Int[Tensor, "n elements"], batch: CrystalBatch,
+        near: Float[Tensor, "n groups"],
+    ) -> Float[Tensor, "n groups"]:  # fmt: skip
         """Returns ln p of each space group, in nats; minus infinity of 0, which is none.
 
-        Of the batch are taken the numbers of atoms, and properties that are wanted.
+        Args:
+            counts: Atoms of each element.
+            batch: Numbers of atoms, and properties that are wanted.
+            near: The sum of K over the templates of each group.
         """
         wanted = batch.wanted[:, self.where]
         told = torch.cat([wanted.nan_to_num(), wanted.isfinite().float()], 1)
         read = self.read(counts, batch.num_atoms, told)
         logits = self.body(read[torch.arange(len(read), device=read.device), (counts > 0).sum(1)])
+        logits = logits + (self.floor.exp() + near).log()
         none = torch.arange(GROUPS, device=logits.device) == 0
         return logits.masked_fill(none, -torch.inf).log_softmax(-1)
 
     @torch.no_grad()
-    def draw(self, counts: Int[Tensor, "n elements"], batch: CrystalBatch) -> Int[Tensor, " n"]:
+    def draw(
+        self, counts: Int[Tensor, "n elements"], batch: CrystalBatch,
+        near: Float[Tensor, "n groups"],
+    ) -> Int[Tensor, " n"]:  # fmt: skip
         """Draws a space group for each composition."""
-        return drawn([self.log_prob(counts, batch)])
+        return drawn([self.log_prob(counts, batch, near)])
