@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from genmatter.domains.crystal.elements import SYMBOLS
 from genmatter.domains.crystal.hiding import Hiding, blank
 from genmatter.domains.crystal.latent_diffusion import build
 from genmatter.domains.crystal.represent import CrystalTensors
+from genmatter.domains.crystal.symmetry import space_group
 from genmatter.domains.crystal.templates import Templates
 from genmatter.domains.crystal.velocity import Pairs
 from genmatter.errors import ConfigError
@@ -259,6 +261,21 @@ def test_a_template_is_another_formula_in_training_and_hidden_by_chance(fitted, 
     assert not there[~able].any()
     assert float(there[able].float().mean()) == pytest.approx(0.75, abs=0.04)
     assert torch.equal(it.eval()._shown(many, many, near).template.there, able)
+
+
+def test_samples_get_the_symmetries_of_their_templates(fitted, batch):
+    it = made(fitted, batch, alive=False, level=0.0)
+    it.settle = 0
+    it.templates.metric.weight.data.mul_(100)
+    given = batch.replace(wanted=torch.full_like(batch.wanted, math.nan))
+    found = {}
+    for reach in (0.0, 1.0):
+        it.symmetrise = reach
+        with stream("draw"):
+            cells = fitted.decode(it.sample(given))
+        rows = zip(cells.lattice.numpy(), cells.each_frac(), cells.each_numbers(), strict=True)
+        found[reach] = np.mean([space_group(cell, 0.01) > 15 for cell in rows])
+    assert found[0.0] < 0.5 < found[1.0]
 
 
 def test_the_flow_sees_its_template(fitted, batch):

@@ -90,6 +90,9 @@ class CrystalSamplingConfig:
     templates: bool = True
     """Draw after training crystals of the same pattern, where there are any
     (crystal/latent_diffusion)."""
+    symmetrise: float = 0.5
+    """How far atoms and lattice vectors are moved at most, angstrom, so that a crystal has the
+    symmetries of the one it is drawn after (crystal/latent_diffusion); 0 leaves them."""
     relax: int = 0
     """How many crystals are brought to rest, the first ones: of those that an evaluation scores,
     of samples, of the steps between two (with the extra `relax`)."""

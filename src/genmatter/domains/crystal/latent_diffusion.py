@@ -35,6 +35,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genmatter.config import closest
+from genmatter.domains.crystal.averaging import averaged
 from genmatter.domains.crystal.composition import Composition
 from genmatter.domains.crystal.config import CrystalLatentDiffusionConfig, CrystalSamplingConfig
 from genmatter.domains.crystal.hiding import Hiding, blank
@@ -72,6 +73,8 @@ class LatentDiffusion(Generative[CrystalBatch]):
         temperature: Scale of the noise that samples begin from.
         settle: Steps in which atoms that are too close are moved apart.
         copy: Draw after templates, where there are any.
+        symmetrise: How far atoms and lattice vectors are moved, angstrom, to be symmetric as the
+            template is.
     """
 
     quick_latent = False  # a walk begins at samples, of which each takes many network calls
@@ -91,11 +94,12 @@ class LatentDiffusion(Generative[CrystalBatch]):
         temperature: float = 1.0,
         settle: int = 0,
         copy: bool = True,
+        symmetrise: float = 0.0,
     ) -> None:
         super().__init__()
         self.vae = vae.requires_grad_(False)
         self.composition, self.groups, self.templates = composition, groups, templates
-        self.denoiser, self.copy = denoiser, copy
+        self.denoiser, self.copy, self.symmetrise = denoiser, copy, symmetrise
         self.sampler, self.hiding = sampler, hiding
         self.guidance, self.level, self.temperature = guidance, level, temperature
         self.settle, self.spacing = settle, Spacing()
@@ -215,6 +219,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         x = self.temperature * self.layout.noise(x, made.mask)
         x = self.sampler(self._field(told, given), self.denoiser.path, x)
         found = self.vae.denoised(self._latents(x, told), made, self.level)
+        found = averaged(found, told.template, self.symmetrise)
         return self.spacing.apart(found, self.settle).replace(space_group=given.space_group)
 
     @torch.no_grad()
@@ -300,6 +305,7 @@ def build(
         Denoiser(net, path, velocity), _sampler(s),
         Hiding(c.hide_all, c.hide_each, c.hide_group, c.hide_template), guidance=s.guidance,
         level=s.level, temperature=s.temperature, settle=s.settle, copy=s.templates,
+        symmetrise=s.symmetrise,
     )  # fmt: skip
 
 

@@ -5,7 +5,15 @@ References:
     | https://doi.org/10.1080/27660400.2024.2384822
 """
 
-__all__ = ["SYSTEMS", "crystal_system", "niggli", "smaller", "space_group"]
+__all__ = [
+    "SYSTEMS",
+    "Described",
+    "crystal_system",
+    "niggli",
+    "operations",
+    "smaller",
+    "space_group",
+]
 
 import warnings
 from collections.abc import Callable
@@ -38,6 +46,14 @@ def space_group(cell: Described, symprec: float) -> int:
     """Returns the number of the space group; 0 where none can be found, as of coinciding atoms."""
     found = _asked(spglib.get_symmetry_dataset, cell, symprec=symprec)
     return int(found.number) if found is not None else 0
+
+
+def operations(
+    cell: Described, symprec: float
+) -> tuple[Int[np.ndarray, "ops 3 3"], Float[np.ndarray, "ops 3"]] | None:
+    """Returns the operations of a cell, which take f to W f + w; None where none is found."""
+    found = _asked(spglib.get_symmetry_dataset, cell, symprec=symprec)
+    return None if found is None else (found.rotations, found.translations)
 
 
 def niggli(lattice: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"] | None:
