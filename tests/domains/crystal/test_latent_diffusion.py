@@ -278,6 +278,26 @@ def test_samples_get_the_symmetries_of_their_templates(fitted, batch):
     assert found[0.0] < 0.5 < found[1.0]
 
 
+def test_what_lies_elsewhere_than_its_template_is_learned_without(fitted, batch):
+    it = made(fitted, batch)
+    known = told(it, batch)
+    there = known.template.there
+    state = it._state(batch, known)
+    far = torch.stack(it.layout.errors(state, batch.mask)).amax(0).sqrt()
+    assert (far[there] < 0.3).any()
+    moved = batch.replace(frac_coords=batch.frac_coords.roll(7, 0))
+    for x in (batch, moved):
+        found = it._after(x, known)
+        gap = it._state(x, known)
+        far = torch.stack(it.layout.errors(gap, x.mask)).amax(0).sqrt()
+        assert torch.equal(found.template.there, there & (far < 0.3))
+        assert (found.latents[~found.template.there] == 0).all()
+        assert torch.equal(
+            found.latents[found.template.there], known.latents[found.template.there]
+        )
+    assert not found.template.there.all()
+
+
 def test_the_flow_sees_its_template(fitted, batch):
     it = made(fitted, batch)
     known = told(it, batch)

@@ -57,6 +57,11 @@ NATS = 0.02
 not decide how much of a step is clipped. The networks share no weights."""
 
 
+FAR = 0.3
+"""Where numbers of the flow are off by more from the template's, in standard deviations, a crystal
+is of another structure, or has another origin or other axes."""
+
+
 class LatentDiffusion(Generative[CrystalBatch]):
     """Draws compositions, and with a flow the latents of a VAE, which stays as it is.
 
@@ -145,7 +150,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         del epoch
         wished = self.hiding(batch) if self.training else blank(batch)
         near, n = self._near(batch, others=True), len(batch)
-        told = self._shown(batch, wished, near)
+        told = self._after(batch, self._shown(batch, wished, near))
         x = self._state(batch, told)
         u = (torch.randperm(n, device=x.device) + torch.rand(1, device=x.device)) / max(n, 1)
         t, eps = self.denoiser.path.at(u.to(x)), self.layout.noise(x, batch.mask)
@@ -172,6 +177,13 @@ class LatentDiffusion(Generative[CrystalBatch]):
         template = self.templates.draw(near.detach(), batch, none)
         shown = batch.replace(space_group=batch.space_group * ~group, wanted=wished.wanted)
         return self._told(shown, template)
+
+    def _after(self, batch: CrystalBatch, told: Told) -> Told:
+        """Leaves out templates that crystals do not lie near to, and are not drawn after."""
+        far = torch.stack(self.layout.errors(self._state(batch, told), batch.mask)).amax(0)
+        there = told.template.there & (far < FAR**2)
+        latents = told.latents * there[:, None, None]
+        return replace(told, template=replace(told.template, there=there), latents=latents)
 
     @torch.no_grad()
     def _told(self, batch: CrystalBatch, template: Template) -> Told:
@@ -261,7 +273,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         """
         near = self._near(batch, others=True)
         found = {k: v.mean().item() for k, v in self._nats(batch, blank(batch), near).items()}
-        told = self._shown(batch, blank(batch), near)
+        told = self._after(batch, self._shown(batch, blank(batch), near))
         x = self._state(batch, told)
         for k in range(4):
             t = self.denoiser.path.at(((k + torch.rand(len(x), device=x.device)) / 4).to(x))
