@@ -194,6 +194,8 @@ class CrystalCompositionConfig:
     """Of their hidden layers."""
     dropout: Annotated[float, arg(name="composition.dropout")] = 0.3
     """Share of their numbers that training hides."""
+    group_dropout: Annotated[float, arg(name="composition.group_dropout")] = 0.5
+    """The same of the network of space groups, which sooner learns by heart."""
 
 
 @dataclass(frozen=True, kw_only=True)

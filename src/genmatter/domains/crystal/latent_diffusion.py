@@ -311,9 +311,10 @@ def build(
     )  # fmt: skip
     if s.level > vae.noise:
         raise ConfigError(f"the decoder undoes noise up to {vae.noise:g}, not {s.level:g}")
-    how = c.composition.width, c.composition.dropout, where
+    of = c.composition
+    groups = SpaceGroups(of.width, of.group_dropout, where) if r.groups else None
     return LatentDiffusion(
-        vae, Composition(*how, r.elements), SpaceGroups(*how) if r.groups else None, Templates(),
+        vae, Composition(of.width, of.dropout, where, r.elements), groups, Templates(),
         Denoiser(net, path, velocity), _sampler(s),
         Hiding(c.hide_all, c.hide_each, c.hide_group, c.hide_template), guidance=s.guidance,
         level=s.level, temperature=s.temperature, settle=s.settle, copy=s.templates,
