@@ -9,7 +9,7 @@ from genmatter.domains.crystal import balance, smact
 from genmatter.domains.crystal.balance import Balance
 from genmatter.domains.crystal.listing import order
 
-CHARGES = ((1,), (2, 3), (), (-3, 4), (-2,), (-1, 5))
+CHARGES = ((1,), (2, 3), (), (-3, 4), (-2, 3), (-1, 5))
 """Of six elements, in the order in which they give."""
 IT = Balance(CHARGES)
 
