@@ -9,6 +9,7 @@ import torch
 
 from genmatter.config import replaced
 from genmatter.domains.crystal import data, vae
+from genmatter.domains.crystal.chart import SPREAD
 from genmatter.domains.crystal.config import (
     CrystalDataConfig,
     CrystalLatentDiffusionConfig,
@@ -296,6 +297,18 @@ def test_what_lies_elsewhere_than_its_template_is_learned_without(fitted, batch)
             found.latents[found.template.there], known.latents[found.template.there]
         )
     assert not found.template.there.all()
+
+
+def test_a_state_goes_the_shortest_way_from_its_template(fitted, batch):
+    """Whole cells in the latents of a template change nothing."""
+    it = made(fitted, batch)
+    known = told(it, batch)
+    whole = SPREAD * torch.randint(-1, 2, (*batch.mask.shape, 3)) * batch.mask[..., None]
+    there = known.template.there[:, None, None]
+    moved = known.latents + torch.cat([whole, torch.zeros(*batch.mask.shape, 13)], -1) * there
+    found = it._state(batch, dataclasses.replace(known, latents=moved))
+    torch.testing.assert_close(found, it._state(batch, known), atol=1e-4, rtol=1e-4)
+    assert (moved != known.latents).any()
 
 
 def test_the_flow_sees_its_template(fitted, batch):
