@@ -36,6 +36,8 @@ SCORES = (
     "valid_structure", "valid_composition", "apart", "spaced", "amd_recall", "amd_precision",
     "w1_density", "w1_elements", "space_groups", "unique", "novel_formula", "novel_structure",
 )  # fmt: skip
+CHOICE = 0.2
+"""Temperature of choices at which structures are predicted too."""
 SMALL, EACH = 8, 20
 """Atoms of the crystals that are predicted, at most, and how many are proposed for each."""
 
@@ -182,8 +184,10 @@ def prediction(run: Path, n: int, sampling: dict[str, Any]) -> Rows:
     small = (test.counts <= SMALL).nonzero()[:, 0]
     targets = test[small[torch.linspace(0, len(small) - 1, min(n, len(small))).long()]]
     blind = [_blind(targets[torch.tensor([k] * EACH)], k) for k in range(len(targets))]
+    sharp: dict[str, Any] = {**sampling, "choice": CHOICE}
     rows = {
         f"**{FLOW}**": _proposed(it, targets),
+        f"**the same, --choice {CHOICE:g}**": _proposed(api.load(run, **sharp), targets),
         "training crystals nearest by formula": _nearest(it, targets),
         "random coordinates in the true cell": blind,
     }

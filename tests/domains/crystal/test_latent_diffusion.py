@@ -311,6 +311,28 @@ def test_a_state_goes_the_shortest_way_from_its_template(fitted, batch):
     assert (moved != known.latents).any()
 
 
+def test_choices_at_a_low_temperature_are_the_likeliest(fitted, batch):
+    known = dataclasses.replace(fitted, groups=True)
+    some = batch.replace(space_group=torch.arange(len(batch)) % 2 + 224)
+    it = made(known, some, choice=1e-4)
+    given = some.replace(space_group=torch.zeros(len(batch)).long())
+    counts = it.composition.counts(batch.atom_types)
+    near = it.templates.of_groups(it.templates.near(counts))
+    assert it.groups is not None
+    likeliest = it.groups.log_prob(counts, given, near).argmax(1)
+    assert torch.equal(it.composed(given).space_group, likeliest)
+    drawn = []
+    draw = it.templates.draw
+    it.templates.draw = lambda *a: drawn.append(draw(*a)) or drawn[-1]
+    found = it.sample(given.replace(wanted=torch.full_like(given.wanted, math.nan)))
+    assert len(found) == len(batch)
+    own = it.templates.near(counts).masked_fill(likeliest[:, None] != some.space_group, -9e9)
+    best = drawn[0].there & (own.max(1).values > -1e6)
+    assert best.any()
+    types = batch.atom_types[own.argmax(1)]
+    assert torch.equal(drawn[0].types[best], types[best])
+
+
 def test_the_flow_sees_its_template(fitted, batch):
     it = made(fitted, batch)
     known = told(it, batch)
@@ -384,6 +406,7 @@ def test_samplers_differ(fitted, batch):
     [
         ({"steps": 0}, "at least 1 step"),
         ({"level": 0.7}, "undoes noise"),
+        ({"choice": 0.0}, "above 0"),
         ({"conditions": ("densty",)}, "did you mean 'density'"),
     ],
 )

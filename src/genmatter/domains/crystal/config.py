@@ -90,6 +90,9 @@ class CrystalSamplingConfig:
     templates: bool = True
     """Draw after training crystals of the same pattern, where there are any
     (crystal/latent_diffusion)."""
+    choice: float = 1.0
+    """Temperature at which space groups and templates are drawn: below 1 the likeliest of them
+    more often, as is best where a structure is predicted (crystal/latent_diffusion)."""
     symmetrise: float = 0.5
     """How far atoms and lattice vectors are moved at most, angstrom, so that a crystal has the
     symmetries of the one it is drawn after (crystal/latent_diffusion); 0 leaves them."""

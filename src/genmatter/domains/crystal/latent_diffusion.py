@@ -78,6 +78,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         temperature: Scale of the noise that samples begin from.
         settle: Steps in which atoms that are too close are moved apart.
         copy: Draw after templates, where there are any.
+        choice: Temperature at which space groups and templates are drawn.
         symmetrise: How far atoms and lattice vectors are moved, angstrom, to be symmetric as the
             template is.
     """
@@ -99,12 +100,14 @@ class LatentDiffusion(Generative[CrystalBatch]):
         temperature: float = 1.0,
         settle: int = 0,
         copy: bool = True,
+        choice: float = 1.0,
         symmetrise: float = 0.0,
     ) -> None:
         super().__init__()
         self.vae = vae.requires_grad_(False)
         self.composition, self.groups, self.templates = composition, groups, templates
-        self.denoiser, self.copy, self.symmetrise = denoiser, copy, symmetrise
+        self.denoiser, self.copy, self.choice = denoiser, copy, choice
+        self.symmetrise = symmetrise
         self.sampler, self.hiding = sampler, hiding
         self.guidance, self.level, self.temperature = guidance, level, temperature
         self.settle, self.spacing = settle, Spacing()
@@ -226,7 +229,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         made = self.composed(given)
         near = self._near(made, others=False)
         none = torch.full_like(made.num_atoms, not self.copy, dtype=torch.bool)
-        told = self._told(made, self.templates.draw(near, made, none))
+        told = self._told(made, self.templates.draw(near / self.choice, made, none))
         x = torch.zeros(*made.mask.shape, self.vae.latent, device=made.mask.device)
         x = self.temperature * self.layout.noise(x, made.mask)
         x = self.sampler(self._field(told, given), self.denoiser.path, x)
@@ -247,7 +250,9 @@ class LatentDiffusion(Generative[CrystalBatch]):
         group = given.space_group
         if self.groups is not None:
             near = self.templates.of_groups(self.templates.near(counts))
-            group = torch.where(group > 0, group, self.groups.draw(counts, given, near))
+            group = torch.where(
+                group > 0, group, self.groups.draw(counts, given, near, self.choice)
+            )
         return given.replace(atom_types=types, space_group=group)
 
     def to_latent(self, batch: CrystalBatch) -> Tensor:
@@ -311,6 +316,8 @@ def build(
     )  # fmt: skip
     if s.level > vae.noise:
         raise ConfigError(f"the decoder undoes noise up to {vae.noise:g}, not {s.level:g}")
+    if s.choice <= 0:
+        raise ConfigError(f"the temperature of choices has to be above 0, got {s.choice:g}")
     of = c.composition
     groups = SpaceGroups(of.width, of.group_dropout, where) if r.groups else None
     return LatentDiffusion(
@@ -318,7 +325,7 @@ def build(
         Denoiser(net, path, velocity), _sampler(s),
         Hiding(c.hide_all, c.hide_each, c.hide_group, c.hide_template), guidance=s.guidance,
         level=s.level, temperature=s.temperature, settle=s.settle, copy=s.templates,
-        symmetrise=s.symmetrise,
+        choice=s.choice, symmetrise=s.symmetrise,
     )  # fmt: skip
 
 

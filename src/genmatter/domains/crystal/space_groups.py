@@ -60,7 +60,7 @@ class SpaceGroups(nn.Module):
     @torch.no_grad()
     def draw(
         self, counts: Int[Tensor, "n elements"], batch: CrystalBatch,
-        near: Float[Tensor, "n groups"],
+        near: Float[Tensor, "n groups"], temperature: float = 1.0,
     ) -> Int[Tensor, " n"]:  # fmt: skip
-        """Draws a space group for each composition."""
-        return drawn([self.log_prob(counts, batch, near)])
+        """Draws a space group for each composition, from p to the power of 1/temperature."""
+        return drawn([self.log_prob(counts, batch, near) / temperature])
