@@ -168,24 +168,38 @@ def _precision(name: str) -> torch.autocast:
 
 def _samples(molecules: Molecules, rounds: int) -> list[Ratio]:
     """Samples of the reference's network: 80 symbols of each beside as many tokens as it has."""
-    (model, representation, config), steps = _learner(molecules, REFERENCE, MERGED, lr=2e-3)
+    draw, representation, mean = _sampler(molecules, MERGED)
+    single, _, more = _sampler(molecules, SYMBOLS)
+    plain = PlainCVAE(len(representation.symbols) + 3).eval()
+    ours: dict[str, tuple[Way, float]] = {
+        "a sample": (partial(draw, "32"), mean),
+        "a sample, bf16": (partial(draw, "bf16"), mean),
+        "a sample as SMILES": (lambda: representation.decode(draw("32")), mean),
+        "a sample, single symbols, bf16": (partial(single, "bf16"), more),
+    }
+    ways = [lambda: plain.sample(torch.randn(DRAWN)), *(way for way, _ in ours.values())]
+    first, *each = _each(laps(ways, rounds, time.process_time), [DRAWN] * len(ways))
+    return [
+        _ratio(name, first, found, f"80 steps of all {DRAWN}; ours {tokens_:.1f} tokens each")
+        for (name, (_, tokens_)), found in zip(ours.items(), each, strict=True)
+    ]
+
+
+def _sampler(
+    molecules: Molecules, changes: dict[str, Any]
+) -> tuple[Callable[[str], Any], MoleculeTokens, float]:
+    """Returns how a network that has learned a little draws, its tokens, and how many each has."""
+    (model, representation, config), steps = _learner(molecules, REFERENCE, changes, lr=2e-3)
     for _ in range(LEARNT // STEPS):
         steps()
     model.eval()
-    plain = PlainCVAE(len(representation.symbols) + 3).eval()
     prompt = representation.prompt(DRAWN, config)
-    mean = float(model.sample(prompt).sizes.float().mean())
 
     def draw(precision: str) -> Any:
         with _precision(precision):
             return model.sample(prompt)
 
-    decoded = lambda: representation.decode(draw("32"))
-    names = ("a sample", "a sample, bf16", "a sample as SMILES")
-    ways = [lambda: plain.sample(torch.randn(DRAWN)), partial(draw, "32"), partial(draw, "bf16")]
-    first, *ours = _each(laps([*ways, decoded], rounds, time.process_time), [DRAWN] * 4)
-    note = f"80 steps of all {DRAWN}; ours {mean:.1f} tokens each"
-    return [_ratio(name, first, each, note) for name, each in zip(names, ours, strict=True)]
+    return draw, representation, float(draw("32").sizes.float().mean())
 
 
 def _prepared(some: Iterator[list[str]], rounds: int) -> list[Ratio]:
