@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from pages import probed
 from PIL import Image
 
 from genmatter.reporting import picture
@@ -300,6 +301,25 @@ def test_chromium_shows_the_page_light_and_dark(tmp_path):
 
     assert shot("light") > 220
     assert shot("dark", "--blink-settings=preferredColorScheme=0") < 60
+
+
+WIDE = """
+<script>
+(() => {
+  const { scrollWidth, clientWidth } = document.documentElement;
+  document.title = JSON.stringify([scrollWidth, clientWidth]);
+})();
+</script>
+"""
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+def test_a_wide_table_scrolls_by_itself_and_the_page_does_not(tmp_path):
+    rows = {name: {f"score {k}": score(0.5) for k in range(40)} for name in ("samples", "pca")}
+    path = tmp_path / "page.html"
+    write(Page("wide", "", [Section("a", [ScoreTable(rows), Html(WIDE)])]), path)
+    needed, there = probed(path, "1100,900")
+    assert 0 < needed <= there
 
 
 def test_chance_below_the_best_value_is_not_held_against_an_unbiased_distance():
