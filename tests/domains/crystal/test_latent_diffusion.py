@@ -65,6 +65,11 @@ def told(it, batch, *, alone=False):
     return it._told(batch, it.templates.draw(near, batch, hide))
 
 
+def state(it, batch, known):
+    """Returns the numbers that the flow draws of crystals, given what it is told."""
+    return known.state(it.to_latent(batch), it.layout, it.vae.chart)
+
+
 def test_it_draws_coordinates_of_atoms_and_one_cell(fitted, batch):
     """All that types say is left out: three units of an atom and six of a crystal remain."""
     it = made(fitted, batch)
@@ -78,7 +83,7 @@ def test_copies_by_its_states_are_those_of_the_first_stage(fitted, batch, alone)
     it = made(fitted, batch)
     known = told(it, batch, alone=alone)
     assert known.template.there.any() != alone
-    z = it._latents(it._state(batch, known), known)
+    z = known.drawn(state(it, batch, known), it.layout)
     a, b = (it.vae.from_latent(x, batch) for x in (z, it.vae.to_latent(batch)))
     torch.testing.assert_close(a.lengths, b.lengths, atol=0.05, rtol=0.02)
     gap = a.frac_coords - b.frac_coords
@@ -283,13 +288,13 @@ def test_what_lies_elsewhere_than_its_template_is_learned_without(fitted, batch)
     it = made(fitted, batch)
     known = told(it, batch)
     there = known.template.there
-    state = it._state(batch, known)
-    far = torch.stack(it.layout.errors(state, batch.mask)).amax(0).sqrt()
+    gap = state(it, batch, known)
+    far = torch.stack(it.layout.errors(gap, batch.mask)).amax(0).sqrt()
     assert (far[there] < 0.3).any()
     moved = batch.replace(frac_coords=batch.frac_coords.roll(7, 0))
     for x in (batch, moved):
-        found = it._after(x, known)
-        gap = it._state(x, known)
+        found = known.near(it.to_latent(x), it.layout, it.vae.chart)
+        gap = state(it, x, known)
         far = torch.stack(it.layout.errors(gap, x.mask)).amax(0).sqrt()
         assert torch.equal(found.template.there, there & (far < 0.3))
         assert (found.latents[~found.template.there] == 0).all()
@@ -306,8 +311,8 @@ def test_a_state_goes_the_shortest_way_from_its_template(fitted, batch):
     whole = SPREAD * torch.randint(-1, 2, (*batch.mask.shape, 3)) * batch.mask[..., None]
     there = known.template.there[:, None, None]
     moved = known.latents + torch.cat([whole, torch.zeros(*batch.mask.shape, 13)], -1) * there
-    found = it._state(batch, dataclasses.replace(known, latents=moved))
-    torch.testing.assert_close(found, it._state(batch, known), atol=1e-4, rtol=1e-4)
+    found = state(it, batch, dataclasses.replace(known, latents=moved))
+    torch.testing.assert_close(found, state(it, batch, known), atol=1e-4, rtol=1e-4)
     assert (moved != known.latents).any()
 
 

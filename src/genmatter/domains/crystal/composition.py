@@ -125,10 +125,8 @@ class Composition(nn.Module):
     def log_prob(self, counts: Int[Tensor, "n elements"], wish: Wish) -> Float[Tensor, " n"]:
         """Returns ln p of compositions, in nats; minus infinity of what is not asked for."""
         row, element = counts.nonzero(as_tuple=True)
-        many = (counts > 0).sum(1)
-        place = torch.arange(len(row), device=row.device) - (many.cumsum(0) - many)[row]
         before = torch.arange(MOST_ELEMENT, device=counts.device) < element[:, None]
-        h = self.body(self.read(counts, wish.size, wish.told))[row, place]
+        h = self.body(self.read(counts, wish.size, wish.told))[:, :-1][listed(counts)[1] > 0]
         step = Step(h, counts[row] * before, wish[row])
         which = self._which(step).gather(1, element[:, None])
         number = self._many(step, element).gather(1, counts[row, element][:, None])
@@ -156,9 +154,8 @@ class Composition(nn.Module):
 
     def step(self, counts: Int[Tensor, "steps elements"], wish: Wish) -> Step:
         """Returns what is known where these elements are drawn, and others are not."""
-        read = self.body(self.read(counts, wish.size, wish.told))
-        last = (counts > 0).sum(1)
-        return Step(read[torch.arange(len(read), device=read.device), last], counts, wish)
+        h = self.body(self.read.whole(counts, wish.size, wish.told))
+        return Step(h, counts, wish)
 
     def _which(self, step: Step, absent: Tensor | None = None) -> Float[Tensor, "steps elements"]:
         """Returns ln p of the element that comes next."""

@@ -44,8 +44,9 @@ from genmatter.domains.crystal.represent import CrystalBatch, CrystalTensors
 from genmatter.domains.crystal.space_groups import SpaceGroups
 from genmatter.domains.crystal.spacing import Spacing
 from genmatter.domains.crystal.templates import Template, Templates
+from genmatter.domains.crystal.told import Told
 from genmatter.domains.crystal.vae import CrystalVAE
-from genmatter.domains.crystal.velocity import Told, Velocity
+from genmatter.domains.crystal.velocity import Velocity
 from genmatter.errors import ConfigError
 from genmatter.generative.diffusion import Denoiser, velocity
 from genmatter.generative.path import Arc
@@ -55,11 +56,6 @@ from genmatter.spine import Generative, Loss
 NATS = 0.02
 """Weight of a nat of composition beside the flow's squared error, which is of order 1: so it does
 not decide how much of a step is clipped. The networks share no weights."""
-
-
-FAR = 0.3
-"""Where numbers of the flow are off by more from the template's, in standard deviations, a crystal
-is of another structure, or has another origin or other axes."""
 
 
 class LatentDiffusion(Generative[CrystalBatch]):
@@ -153,8 +149,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         del epoch
         wished = self.hiding(batch) if self.training else blank(batch)
         near, n = self._near(batch, others=True), len(batch)
-        told = self._after(batch, self._shown(batch, wished, near))
-        x = self._state(batch, told)
+        told, x = self._state(batch, self._shown(batch, wished, near))
         u = (torch.randperm(n, device=x.device) + torch.rand(1, device=x.device)) / max(n, 1)
         t, eps = self.denoiser.path.at(u.to(x)), self.layout.noise(x, batch.mask)
         gap = self.denoiser.gap(x, eps, t, told)
@@ -181,13 +176,6 @@ class LatentDiffusion(Generative[CrystalBatch]):
         shown = batch.replace(space_group=batch.space_group * ~group, wanted=wished.wanted)
         return self._told(shown, template)
 
-    def _after(self, batch: CrystalBatch, told: Told) -> Told:
-        """Leaves out templates that crystals do not lie near to, and are not drawn after."""
-        far = torch.stack(self.layout.errors(self._state(batch, told), batch.mask)).amax(0)
-        there = told.template.there & (far < FAR**2)
-        latents = told.latents * there[:, None, None]
-        return replace(told, template=replace(told.template, there=there), latents=latents)
-
     @torch.no_grad()
     def _told(self, batch: CrystalBatch, template: Template) -> Told:
         there = template.there[:, None, None]
@@ -206,19 +194,13 @@ class LatentDiffusion(Generative[CrystalBatch]):
         return found
 
     @torch.no_grad()
-    def _state(self, batch: CrystalBatch, told: Told) -> Float[Tensor, "n atoms latent"]:
-        """Returns the numbers that the flow draws: from the template, where there is one."""
-        z, there = self.vae.to_latent(batch), told.template.there[:, None, None]
-        gap = z - told.latents
-        gap = gap if self.vae.chart is None else self.vae.chart.between(gap)
-        alone = self.layout.state(z, batch.mask)
-        return torch.where(there, self.layout.along(gap / self.layout.scale, batch.mask), alone)
-
-    def _latents(self, x: Float[Tensor, "n atoms latent"], told: Told) -> Tensor:
-        """Returns the latents of what was drawn."""
-        base = self.layout.state(told.latents, told.batch.mask)
-        there = told.template.there[:, None, None]
-        return self.layout.latents(torch.where(there, base + x, x), told.batch.atom_types)
+    def _state(
+        self, batch: CrystalBatch, told: Told
+    ) -> tuple[Told, Float[Tensor, "n atoms latent"]]:
+        """Returns the numbers that the flow draws, with templates that crystals lie near to."""
+        z, how = self.vae.to_latent(batch), (self.layout, self.vae.chart)
+        told = told.near(z, *how)
+        return told, told.state(z, *how)
 
     @torch.no_grad()
     def sample(self, given: CrystalBatch) -> CrystalBatch:
@@ -233,7 +215,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         x = torch.zeros(*made.mask.shape, self.vae.latent, device=made.mask.device)
         x = self.temperature * self.layout.noise(x, made.mask)
         x = self.sampler(self._field(told, given), self.denoiser.path, x)
-        found = self.vae.denoised(self._latents(x, told), made, self.level)
+        found = self.vae.denoised(told.drawn(x, self.layout), made, self.level)
         found = averaged(found, told.template, self.symmetrise)
         return self.spacing.apart(found, self.settle).replace(space_group=given.space_group)
 
@@ -278,8 +260,7 @@ class LatentDiffusion(Generative[CrystalBatch]):
         """
         near = self._near(batch, others=True)
         found = {k: v.mean().item() for k, v in self._nats(batch, blank(batch), near).items()}
-        told = self._after(batch, self._shown(batch, blank(batch), near))
-        x = self._state(batch, told)
+        told, x = self._state(batch, self._shown(batch, blank(batch), near))
         for k in range(4):
             t = self.denoiser.path.at(((k + torch.rand(len(x), device=x.device)) / 4).to(x))
             gap = self.denoiser.gap(x, self.layout.noise(x, batch.mask), t, told)

@@ -116,3 +116,13 @@ class Listing(nn.Module):
         x = nn.functional.pad(seen, (0, 0, 1, 0)) + self.left(left)
         x = x + self.size(size[:, None])
         return self.body(x if self.told is None else x + self.told(told)[:, None])[0]
+
+    def whole(
+        self,
+        counts: Int[Tensor, "n elements"],
+        size: Int[Tensor, " n"],
+        told: Float[Tensor, "n t"],
+    ) -> Float[Tensor, "n c"]:
+        """Returns what is known after the last element."""
+        read = self(counts, size, told)
+        return read[torch.arange(len(read), device=read.device), (counts > 0).sum(1)]

@@ -51,8 +51,7 @@ class SpaceGroups(nn.Module):
         """
         wanted = batch.wanted[:, self.where]
         told = torch.cat([wanted.nan_to_num(), wanted.isfinite().float()], 1)
-        read = self.read(counts, batch.num_atoms, told)
-        logits = self.body(read[torch.arange(len(read), device=read.device), (counts > 0).sum(1)])
+        logits = self.body(self.read.whole(counts, batch.num_atoms, told))
         logits = logits + (self.floor.exp() + near).log()
         none = torch.arange(GROUPS, device=logits.device) == 0
         return logits.masked_fill(none, -torch.inf).log_softmax(-1)

@@ -7,10 +7,9 @@ A crystal that is drawn after a template is the template and a state, and where 
 noise, it is taken for the template.
 """
 
-__all__ = ["Told", "Velocity"]
+__all__ = ["Velocity"]
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from genmatter.domains.crystal.elements import RADII
 from genmatter.domains.crystal.layout import Layout
 from genmatter.domains.crystal.network import HARMONICS, Trunk, features
 from genmatter.domains.crystal.represent import MOST_ELEMENT, CrystalBatch
-from genmatter.domains.crystal.templates import Template
+from genmatter.domains.crystal.told import Told
 from genmatter.generative.path import Path
 from genmatter.maths.lattice import vectors, wrapped
 from genmatter.nn.embed import bumps, sinusoidal
@@ -72,18 +71,6 @@ class Pairs(nn.Module):
         phase = (apart[..., None] * m).flatten(-2)
         bins = bumps((far / REACH).flatten(), BINS).unflatten(0, far.shape)
         return self.net(torch.cat([phase.sin(), phase.cos(), bins, itself], -1))
-
-
-@dataclass(frozen=True)
-class Told:
-    """What is known of crystals before their structures are drawn."""
-
-    batch: CrystalBatch
-    """Types, space groups (0 is unknown) and what is wanted of properties."""
-    template: Template
-    """Crystals after which they are drawn."""
-    latents: Float[Tensor, "n atoms latent"]
-    """Of the templates; 0 where there is none."""
 
 
 class Velocity(nn.Module):
